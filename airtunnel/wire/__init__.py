@@ -1,0 +1,1 @@
+"""Wire protocols as flows without I/O."""
