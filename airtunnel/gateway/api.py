@@ -1,0 +1,145 @@
+"""The HTTPS API: identity and control. wire/control.py has the bodies.
+
+A bearer token is seen here and by the provider only; it never crosses SSH. Errors are problem+json (RFC 9457) with our code,
+message and hint; what is wrong with a token is for the audit, not for its bearer.
+"""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from airtunnel import __version__
+from airtunnel.audit.record import Event, Record
+from airtunnel.errors import AirtunnelError, LoginRequired, ProtocolError, Refused, Temporary, TokenRejected, Unreachable
+from airtunnel.gateway.grants import issue_grant, list_targets
+from airtunnel.gateway.ids import new_id
+from airtunnel.gateway.service import Service
+from airtunnel.gateway.session import Sessions
+from airtunnel.identity.verify import Verified, Verifier
+from airtunnel.model import EndReason
+from airtunnel.wire.control import MAX_BODY, WELL_KNOWN, GrantRequest, Published
+
+logger = logging.getLogger(__name__)
+
+STATUS: tuple[tuple[type[AirtunnelError], int], ...] = (
+    (Refused, 403),
+    (LoginRequired, 401),
+    (ProtocolError, 400),
+    (Temporary, 503),
+    (Unreachable, 503),
+)
+
+
+class Api:
+    """The handlers, over the gateway's parts."""
+
+    def __init__(self, service: Service, sessions: Sessions, verifier: Verifier, published: Published) -> None:
+        self._service = service
+        self._sessions = sessions
+        self._verifier = verifier
+        self._published = published.encode()
+
+    def app(self) -> Starlette:
+        """The ASGI application."""
+        return Starlette(
+            routes=[
+                Route(WELL_KNOWN, self._answer(self._well_known)),
+                Route("/v1/targets", self._answer(self._targets)),
+                Route("/v1/grants", self._answer(self._grants), methods=["POST"]),
+                Route("/v1/logout", self._answer(self._logout), methods=["POST"]),
+                Route("/healthz", self._answer(self._health)),
+                Route("/readyz", self._answer(self._ready)),
+            ]
+        )
+
+    async def _well_known(self, request: Request) -> Response:
+        return _json(self._published, cache="max-age=60")
+
+    async def _targets(self, request: Request) -> Response:
+        verified = await self._verify(request)
+        return _json(list_targets(self._service, verified.principal, _source(request)).encode())
+
+    async def _grants(self, request: Request) -> Response:
+        verified = await self._verify(request)
+        asked = GrantRequest.decode(await _body(request))
+        reply = await issue_grant(self._service, verified.principal, asked, until=verified.expires_at, source=_source(request))
+        return _json(reply.encode(), status=201)
+
+    async def _logout(self, request: Request) -> Response:
+        """Every session of this principal ends, here and, through the store, at every other gateway."""
+        who = (await self._verify(request)).principal
+        now = self._service.clock()
+        # A grant of this very moment must not slip through.
+        await self._service.store.revoke_principal(who.issuer, who.subject, now + timedelta(milliseconds=1))
+        await self._service.audit.write(Record(Event.LOGOUT, request=new_id(now), principal=who, source=_source(request)))
+        mine = (who.issuer, who.subject)
+        await self._sessions.end_where(
+            lambda one: (one.grant.principal.issuer, one.grant.principal.subject) == mine, EndReason.REVOKED
+        )
+        return Response(status_code=204)
+
+    async def _health(self, request: Request) -> Response:
+        return _json(b'{"ok":true}')
+
+    async def _ready(self, request: Request) -> Response:
+        if self._service.draining:
+            raise Temporary("the gateway is shutting down")
+        return _json(json.dumps({"ok": True, "sessions": len(self._sessions), "version": __version__}).encode())
+
+    async def _verify(self, request: Request) -> Verified:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise LoginRequired("this needs a login", hint="airtunnel login")
+        try:
+            return await self._verifier.verify(token)
+        except TokenRejected as error:
+            number = new_id(self._service.clock())
+            await self._service.audit.write(
+                Record(Event.TOKEN_REJECTED, request=number, source=_source(request), detail=error.message)
+            )
+            logger.info("request %s: token rejected: %s", number, error.message)
+            raise LoginRequired(
+                "the gateway does not accept this login", details=(f"request: {number}",), hint="airtunnel login"
+            ) from None
+
+    def _answer(self, handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        async def answered(request: Request) -> Response:
+            try:
+                return await handler(request)
+            except AirtunnelError as error:
+                return _problem(error)
+            except Exception:
+                logger.exception("%s %s failed", request.method, request.url.path)
+                return _problem(AirtunnelError("internal error of the gateway", hint="ask its operator to look at its log"))
+
+        return answered
+
+
+async def _body(request: Request) -> bytes:
+    parts = bytearray()
+    async for part in request.stream():
+        parts += part
+        if len(parts) > MAX_BODY:
+            raise ProtocolError(f"the body is larger than {MAX_BODY} bytes")
+    return bytes(parts)
+
+
+def _source(request: Request) -> str | None:
+    return request.client.host if request.client else None
+
+
+def _json(body: bytes, *, status: int = 200, cache: str = "no-store") -> Response:
+    return Response(body, status, {"Cache-Control": cache}, "application/json")
+
+
+def _problem(error: AirtunnelError) -> Response:
+    status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
+    body = {"type": "about:blank", "title": error.message, "status": status} | error.as_json()
+    headers = {"Cache-Control": "no-store"} | ({"WWW-Authenticate": "Bearer"} if status == 401 else {})
+    return Response(json.dumps(body), status, headers, "application/problem+json")

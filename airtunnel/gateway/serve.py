@@ -1,0 +1,191 @@
+"""A running gateway: every part opened in order, both ports served, everything closed again.
+
+async with Gateway.open(config) as gateway:     policy, state, audit, keys; then the ports
+    await gateway.run()                         until `stop`: drain, give back, write down
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import asyncssh
+import uvicorn
+
+from airtunnel import __version__
+from airtunnel.audit.log import AuditLog
+from airtunnel.audit.record import Event, Record
+from airtunnel.config.gateway import GatewayConfig, ProviderConfig
+from airtunnel.errors import AddressTaken
+from airtunnel.gateway.api import Api
+from airtunnel.gateway.authority import load_authority
+from airtunnel.gateway.ids import new_id
+from airtunnel.gateway.leases import Leases
+from airtunnel.gateway.server import Door
+from airtunnel.gateway.service import Service, wall_clock
+from airtunnel.gateway.session import Sessions
+from airtunnel.gateway.store import Store
+from airtunnel.identity.claims import ClaimMap
+from airtunnel.identity.http import http_client
+from airtunnel.identity.verify import TrustedIssuer, Verifier
+from airtunnel.model import Address
+from airtunnel.policy.load import load_policy
+from airtunnel.wire.control import Published
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 1024
+"""Connections waiting to be accepted: a whole company coming back after lunch."""
+
+
+class ApiServer(uvicorn.Server):
+    """uvicorn inside somebody else's event loop: signals are the gateway's business."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class Gateway:
+    """The parts of a gateway and its two ports."""
+
+    def __init__(self, service: Service, leases: Leases, verifier: Verifier, tasks: asyncio.TaskGroup) -> None:
+        self.service = service
+        self.sessions = Sessions(service, leases)
+        self._leases = leases
+        self._verifier = verifier
+        self._tasks = tasks
+        self._stopping = asyncio.Event()
+        self._api: ApiServer | None = None
+        self._ssh: asyncssh.SSHAcceptor | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
+        self.published: Published | None = None
+        self.https_port = 0
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, config: GatewayConfig) -> AsyncIterator["Gateway"]:
+        """A gateway that accepts on both ports. Raises ConfigError, AddressTaken, and what its parts raise."""
+        policy = load_policy(config.policy)
+        authority = load_authority(config.authority.directory)
+        async with contextlib.AsyncExitStack() as stack:
+            store = await stack.enter_async_context(Store.open(config.state))
+            audit = await stack.enter_async_context(
+                AuditLog.open(config.audit.file, fsync=config.audit.fsync, gateway=config.name, clock=wall_clock)
+            )
+            service = Service(config, policy, authority, audit, store)
+            leases = Leases(service)
+            stack.push_async_callback(leases.aclose)
+            client = await stack.enter_async_context(http_client())
+            verifier = Verifier([_trusted(one) for one in config.providers], client=client, clock=wall_clock)
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    gateway = cls(service, leases, verifier, tasks)
+                    try:
+                        await gateway._start()
+                        yield gateway
+                    finally:
+                        await gateway._close()
+            except BaseExceptionGroup as group:
+                if len(group.exceptions) > 1:
+                    raise
+                # The block's own error, as it was raised: a caller must not see that tasks are grouped here.
+                raise group.exceptions[0] from None
+
+    async def run(self) -> None:
+        """Serve until `stop`."""
+        await self._stopping.wait()
+
+    def stop(self) -> None:
+        """Drain and end; what `open` opened closes."""
+        self.service.draining = True
+        self._stopping.set()
+
+    def stop_on_signals(self) -> None:
+        """SIGTERM and SIGINT end the gateway in order."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+
+    async def _start(self) -> None:
+        config = self.service.config
+        await self._record(
+            Event.GATEWAY_STARTED, f"airtunnel {__version__}, policy {self.service.policy.commit or 'of no commit'}"
+        )
+        door = Door(self.service, self.sessions, self._tasks)
+        try:
+            self._ssh = await door.listen(config.listen.ssh.host, config.listen.ssh.port, (config.public.ssh.host,))
+            listening = _bind(config.listen.https)
+        except OSError as error:
+            raise AddressTaken(
+                f"cannot listen: {error.strerror or error}", hint="`listen:` in the gateway's configuration"
+            ) from error
+        self.https_port = listening.getsockname()[1]
+        self.published = self._publish(self._ssh.get_port())
+        api = Api(self.service, self.sessions, self._verifier, self.published)
+        self._api = ApiServer(
+            uvicorn.Config(
+                api.app(),
+                ssl_certfile=str(config.tls.certificate),
+                ssl_keyfile=str(config.tls.key),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                server_header=False,
+                timeout_graceful_shutdown=2,
+            )
+        )
+        self._serving = self._tasks.create_task(self._api.serve(sockets=[listening]))
+        self._background = [self._tasks.create_task(self.sessions.run()), self._tasks.create_task(self._leases.run())]
+        logger.info("gateway %s: https on port %d, ssh on port %d", config.name, self.https_port, self._ssh.get_port())
+
+    async def _close(self) -> None:
+        self.service.draining = True
+        if self._ssh is not None:
+            self._ssh.close()
+        await self.sessions.drain()
+        for task in self._background:
+            task.cancel()
+        if self._api is not None and self._serving is not None:
+            self._api.should_exit = True
+            await self._serving
+        await self._record(Event.GATEWAY_STOPPED, None)
+
+    async def _record(self, event: Event, detail: str | None) -> None:
+        await self.service.audit.write(Record(event, request=new_id(self.service.clock()), detail=detail))
+
+    def _publish(self, ssh_port: int) -> Published:
+        config = self.service.config
+        login = config.providers[0]
+        return Published(
+            name=config.name,
+            issuer=login.issuer,
+            client_id=login.client_id,
+            client_secret=login.client_secret,
+            scopes=login.scopes,
+            flows=tuple(login.flows),
+            token=login.token,
+            ssh_host=config.public.ssh.host,
+            ssh_port=config.public.ssh.port or ssh_port,
+            host_cas=(self.service.authority.host_ca_public,),
+            version=__version__,
+        )
+
+
+def _bind(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
+
+
+def _trusted(provider: ProviderConfig) -> TrustedIssuer:
+    return TrustedIssuer(
+        issuer=provider.issuer,
+        audiences=provider.audiences,
+        client_ids=(provider.client_id,) if provider.client_id else (),
+        token=provider.token,
+        claims=ClaimMap(name=provider.claims.name, groups=provider.claims.groups, kept=provider.claims.keep),
+        ca=provider.ca,
+    )

@@ -1,0 +1,209 @@
+"""The SSH server: who comes in, with which grant, and which channels open.
+
+Only `direct-tcpip` to the name of a target exists here: no shell, no command, no file transfer, no forwarding back, no agent.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import asyncssh
+
+from airtunnel.errors import AirtunnelError, ProtocolError, Refused
+from airtunnel.gateway.authority import read_grant
+from airtunnel.gateway.connection import STARTUP_LIMIT, Connection
+from airtunnel.gateway.ids import is_id, new_id
+from airtunnel.gateway.service import Service
+from airtunnel.gateway.session import Session, Sessions
+from airtunnel.model import EndReason, Protocol
+from airtunnel.tunnel.drive import drive
+from airtunnel.tunnel.stream import PACKET, WINDOW, ChannelEnd
+from airtunnel.wire import postgres
+
+logger = logging.getLogger(__name__)
+
+KEX = ["mlkem768x25519-sha256"]
+KEX_COMPATIBLE = [*KEX, "curve25519-sha256", "curve25519-sha256@libssh.org"]
+"""With what OpenSSH before 9.9 has. ssh-audit finds no fault with the first list, and two warnings with this one."""
+CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"]
+"""128 first: the same security margin in practice, and measurably faster. No chacha20-poly1305, no CBC (CVE-2023-48795)."""
+MACS = ["hmac-sha2-256-etm@openssh.com"]
+"""Unused with GCM, but the list may not be empty."""
+KEEPALIVES = 3
+"""Unanswered keepalives until a link counts as dead."""
+STOCK = "SSH-2.0-OpenSSH"
+
+
+class Door:
+    """What all SSH connections of this gateway share."""
+
+    def __init__(self, service: Service, sessions: Sessions, tasks: asyncio.TaskGroup) -> None:
+        self.service = service
+        self.sessions = sessions
+        self.tasks = tasks
+        self.waiting: set[asyncssh.SSHServerConnection] = set()
+        """Connections that have not authenticated yet."""
+
+    async def listen(self, host: str, port: int, names: tuple[str, ...]) -> asyncssh.SSHAcceptor:
+        """Start to accept. `names` are the host names for which the host key is certified."""
+        service, ssh = self.service, self.service.config.ssh
+        certificate = service.authority.certify_host(names, service.clock())
+        return await asyncssh.listen(
+            host,
+            port,
+            server_factory=lambda: Guest(self),
+            server_host_keys=[(service.authority.host_key, certificate)],
+            config=None,
+            kex_algs=KEX_COMPATIBLE if ssh.compat_openssh else KEX,
+            encryption_algs=CIPHERS,
+            mac_algs=MACS,
+            signature_algs=["ssh-ed25519", "ecdsa-sha2-nistp256", "sk-ssh-ed25519@openssh.com"],
+            compression_algs=None,
+            server_version="airtunnel",
+            login_timeout=ssh.login_timeout.total_seconds(),
+            keepalive_interval=ssh.keepalive.total_seconds(),
+            keepalive_count_max=KEEPALIVES,
+            password_auth=False,
+            kbdint_auth=False,
+            host_based_auth=False,
+            gss_host=None,
+            allow_scp=False,
+            sftp_factory=None,
+            agent_forwarding=False,
+            x11_forwarding=False,
+            allow_pty=False,
+        )
+
+
+class Guest(asyncssh.SSHServer):
+    """One SSH connection, which is one link of one session."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._service = door.service
+        self._connection: asyncssh.SSHServerConnection | None = None
+        self._session: Session | None = None
+        self._username = ""
+        self._source: str | None = None
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._connection = conn
+        peer = conn.get_extra_info("peername")
+        self._source = peer[0] if isinstance(peer, tuple) else None
+        if len(self._door.waiting) >= self._service.config.ssh.max_unauthenticated or self._service.draining:
+            logger.warning("ssh connection from %s refused: too many that have not logged in", self._source)
+            conn.abort()
+            return
+        self._door.waiting.add(conn)
+
+    def begin_auth(self, username: str) -> bool:
+        # Our own CA, for this user name and no other: with `principals=` a certificate without principals matches nothing,
+        # while asyncssh alone takes it for everybody's.
+        if self._connection is not None and is_id(username):
+            line = f'cert-authority,principals="{username}" {self._service.authority.user_ca_public}'
+            self._connection.set_authorized_keys(asyncssh.import_authorized_keys(line))
+            self._username = username
+        return True
+
+    def auth_completed(self) -> None:
+        conn = self._connection
+        if conn is None:
+            return
+        self._door.waiting.discard(conn)
+        try:
+            grant = read_grant(conn.get_certificate_option("force-command"), self._username)
+        except ProtocolError as error:
+            logger.warning("ssh connection from %s refused: %s", self._source, error)
+            conn.disconnect(asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, f"airtunnel: {error}")
+            return
+        self._session = self._door.sessions.enter(grant, self, self._source)
+
+    def connection_requested(
+        self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
+    ) -> tuple[asyncssh.SSHTCPChannel[bytes], Awaitable[ChannelEnd]]:
+        if self._connection is None or self._session is None or self._session.ended is not None:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, "airtunnel: there is no session")
+        # The port is not looked at: a target's name says it all, and `ssh -L` must write something.
+        name = dest_host if dest_host.isprintable() and len(dest_host) <= 63 else "(no name)"
+        return self._connection.create_tcp_channel(window=WINDOW, max_pktsize=PACKET), self._open(self._session, name)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._connection is not None:
+            self._door.waiting.discard(self._connection)
+        if self._session is not None:
+            self._door.tasks.create_task(self._leave(self._session))
+            self._session = None
+
+    def cut(self, reason: EndReason) -> None:
+        """Disconnect, saying why."""
+        if self._connection is not None:
+            # Not BY_APPLICATION: asyncssh takes that for a good-bye, and keeps the words from its client.
+            self._connection.disconnect(asyncssh.DISC_SERVICE_NOT_AVAILABLE, f"airtunnel: session ended: {reason}")
+
+    async def _open(self, session: Session, name: str) -> ChannelEnd:
+        """The channel's end here, with what it will do once it is open. Raises ChannelOpenError where only that can be said."""
+        number = new_id(self._service.clock())
+        try:
+            target, decision = await self._service.check_grant(session.grant, name, self._source, number)
+            self._check_room(session, decision.limits.connections, name, decision.rule, str(decision.place))
+        except AirtunnelError as error:
+            return self._refuse(name, error)
+        return self._once_open(Connection(self._service, session, target, decision, number).run)
+
+    def _check_room(self, session: Session, limit: int | None, name: str, rule: str, place: str) -> None:
+        if limit is not None and session.crowd >= limit:
+            who = session.grant.principal.name
+            reasons = (f"allows {limit} connections at a time, and all are in use",)
+            raise Refused(who=who, target=name, rule=rule, place=place, reasons=reasons, for_now=True)
+
+    def _refuse(self, name: str, error: AirtunnelError) -> ChannelEnd:
+        """The refusal in the target's own protocol; for a stock `ssh`, and where no protocol is known, as the channel's."""
+        target = self._service.policy.targets.get(name)
+        assert self._connection is not None
+        stock = str(self._connection.get_extra_info("client_version", "")).startswith(STOCK)
+        if stock or target is None or target.protocol is not Protocol.POSTGRES:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, one_line(error)) from error
+        return self._once_open(lambda end: refuse_postgres(end, error, STARTUP_LIMIT))
+
+    def _once_open(self, run: Callable[[ChannelEnd], Awaitable[None]]) -> ChannelEnd:
+        async def guarded(end: ChannelEnd) -> None:
+            try:
+                await run(end)
+            except Exception:
+                # One connection's fault ends that connection only.
+                logger.exception("a connection from %s broke", self._source)
+                end.abort()
+
+        return ChannelEnd(lambda end: _ignore(self._door.tasks.create_task(guarded(end))))
+
+    async def _leave(self, session: Session) -> None:
+        try:
+            await self._door.sessions.leave(session, self)
+        except Exception:
+            logger.exception("session %s was not closed cleanly", session.grant.session)
+
+
+def one_line(error: AirtunnelError) -> str:
+    """An error for a channel's refusal: what `ssh` prints after "open failed:"."""
+    parts = [error.message, *error.details]
+    if isinstance(error, Refused) and error.request:
+        parts.append(f"request {error.request}")
+    if error.hint:
+        parts.append(f"hint: {error.hint}")
+    return "airtunnel: " + "; ".join(parts)
+
+
+async def refuse_postgres(end: ChannelEnd, error: AirtunnelError, limit: timedelta) -> None:
+    """Hear the client out until an error can be said, then say it."""
+    try:
+        await drive(postgres.read_startup(), end, limit=limit, peer="the client")
+        end.write(postgres.error_response(error))
+    except (AirtunnelError, ConnectionError) as failure:
+        logger.info("a refused client did not listen: %s", failure)
+    finally:
+        end.close()
+
+
+def _ignore(task: asyncio.Task[None]) -> None:
+    """The group owns the task; the callback wants no result."""

@@ -1,0 +1,223 @@
+"""The life of a grant in use: its SSH links, its connections, what it has borrowed, and the moment when it must end.
+
+enter     an SSH connection with the grant came up        (several may share a session)
+opened    written to the audit at the first channel
+end       expired, revoked, draining: every connection is told in its own protocol, then the links are cut
+leave     the last link is gone: what was borrowed is given back, and the audit has the session's end
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from airtunnel.audit.record import Event, Record
+from airtunnel.errors import AirtunnelError, Temporary
+from airtunnel.gateway.ids import new_id
+from airtunnel.gateway.leases import Leases
+from airtunnel.gateway.service import Service
+from airtunnel.model import EndReason, Grant, Lease, Target
+from airtunnel.wire.postgres import CancelRequest
+
+logger = logging.getLogger(__name__)
+
+TICK = timedelta(seconds=5)
+"""How often the wall clock is compared: timers stand still while a machine sleeps."""
+
+
+class Tenant(Protocol):
+    """A connection of a session, as the session sees it."""
+
+    async def end(self, reason: EndReason) -> None:
+        """Tell the client why, then close."""
+
+
+class Link(Protocol):
+    """An SSH connection of a session, as the session sees it."""
+
+    def cut(self, reason: EndReason) -> None:
+        """Disconnect, saying why."""
+
+
+class Session:
+    """One grant in use at this gateway."""
+
+    def __init__(self, grant: Grant, service: Service, leases: Leases, source: str | None) -> None:
+        self.grant = grant
+        self.source = source
+        self.links: set[Link] = set()
+        self.ended: EndReason | None = None
+        self._tenants: set[Tenant] = set()
+        self._vacant = asyncio.Event()
+        self._vacant.set()
+        self._service = service
+        self._leases = leases
+        self._started: datetime | None = None
+        self._opening = asyncio.Lock()
+        self._borrowing = asyncio.Lock()
+        self._borrowed: dict[str, tuple[Target, Lease]] = {}
+        self._cancels: dict[CancelRequest, Callable[[], None]] = {}
+
+    async def open(self) -> None:
+        """Write the session's beginning down, once. Raises AuditUnavailable, and Temporary if it has ended meanwhile."""
+        async with self._opening:
+            if self.ended is not None:
+                raise Temporary(f"the session has ended: {self.ended}")
+            if self._started is None:
+                await self._service.store.put_session(self.grant, self._service.config.name)
+                await self._record(Event.SESSION_OPENED)
+                self._started = self._service.clock()
+
+    async def borrow(self, target: Target) -> Lease:
+        """The session's credential of `target`: one for all its connections. Raises what Leases.borrow raises."""
+        async with self._borrowing:
+            if target.name not in self._borrowed:
+                self._borrowed[target.name] = target, await self._leases.borrow(self.grant, target)
+            return self._borrowed[target.name][1]
+
+    @property
+    def crowd(self) -> int:
+        """How many connections it has now."""
+        return len(self._tenants)
+
+    def move_in(self, tenant: Tenant) -> None:
+        """A connection begins."""
+        self._tenants.add(tenant)
+        self._vacant.clear()
+
+    def move_out(self, tenant: Tenant) -> None:
+        """A connection is over, and written down."""
+        self._tenants.discard(tenant)
+        if not self._tenants:
+            self._vacant.set()
+
+    def take_key(self, cancel: Callable[[], None]) -> CancelRequest:
+        """A key to hand to a client, under which `cancel` will be called. Its own, so that the target's never leaves."""
+        key = CancelRequest(secrets.randbelow(2**31 - 1) + 1, secrets.token_bytes(4))
+        while key in self._cancels:
+            key = CancelRequest(secrets.randbelow(2**31 - 1) + 1, secrets.token_bytes(4))
+        self._cancels[key] = cancel
+        return key
+
+    def drop_key(self, key: CancelRequest) -> None:
+        """Forget it."""
+        self._cancels.pop(key, None)
+
+    def cancel(self, key: CancelRequest) -> bool:
+        """Cancel what runs under `key`. False if there is no such key in this session: another's cannot be reached."""
+        found = self._cancels.get(key)
+        if found is not None:
+            found()
+        return found is not None
+
+    async def end(self, reason: EndReason) -> None:
+        """End the session now: tell every connection, then cut the links."""
+        if self.ended is not None:
+            return
+        self.ended = reason
+        logger.info("session %s ends: %s", self.grant.session, reason)
+        async with asyncio.TaskGroup() as group:
+            for tenant in tuple(self._tenants):
+                group.create_task(tenant.end(reason))
+        for link in tuple(self.links):
+            link.cut(reason)
+
+    async def close(self) -> None:
+        """The last link is gone: give back, write down."""
+        self.ended = self.ended or EndReason.CLIENT_CLOSED
+        await self._vacant.wait()  # they have lost their channel, and are writing their own end down
+        async with self._borrowing:
+            for target, lease in self._borrowed.values():
+                await self._leases.give_back(target, lease.id, session=self.grant.session, user=lease.user)
+            self._borrowed.clear()
+        if self._started is not None:
+            try:
+                await self._service.store.session_ended(self.grant.session, self.ended, self._service.clock())
+                await self._record(Event.SESSION_CLOSED, reason=self.ended, since=self._started)
+            except AirtunnelError:
+                logger.exception("the end of session %s could not be written down", self.grant.session)
+
+    async def _record(self, event: Event, *, reason: EndReason | None = None, since: datetime | None = None) -> None:
+        now = self._service.clock()
+        await self._service.audit.write(
+            Record(
+                event,
+                request=new_id(now),
+                session=self.grant.session,
+                principal=self.grant.principal,
+                tags=self.grant.tags,
+                source=self.source,
+                reason=reason,
+                duration=now - since if since else None,
+            )
+        )
+
+
+class Sessions:
+    """All sessions of this gateway, and their common end."""
+
+    def __init__(self, service: Service, leases: Leases) -> None:
+        self._service = service
+        self._leases = leases
+        self._running: dict[str, Session] = {}
+        self._closing: set[Session] = set()
+        self._changed = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def enter(self, grant: Grant, link: Link, source: str | None) -> Session:
+        """The session of `grant`, with `link` as one more way into it."""
+        session = self._running.get(grant.session)
+        if session is None:
+            session = self._running[grant.session] = Session(grant, self._service, self._leases, source)
+            self._changed.set()
+        session.links.add(link)
+        return session
+
+    async def leave(self, session: Session, link: Link) -> None:
+        """`link` is gone. With the last one, the session is over."""
+        session.links.discard(link)
+        if session.links or self._running.get(session.grant.session) is not session:
+            return
+        del self._running[session.grant.session]
+        self._closing.add(session)
+        try:
+            await session.close()
+        finally:
+            self._closing.discard(session)
+            self._changed.set()
+
+    async def run(self) -> None:
+        """End what has expired, for ever."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                now = self._service.clock()
+                for session in self._running.values():
+                    if session.grant.ends_at <= now and session.ended is None:
+                        group.create_task(session.end(EndReason.EXPIRED))
+                due = min((one.grant.ends_at - now for one in self._running.values() if one.ended is None), default=TICK)
+                await self._change(min(due, TICK))
+
+    async def end_where(self, choose: Callable[[Session], bool], reason: EndReason) -> int:
+        """End every session that `choose` picks. Returns how many."""
+        chosen = [session for session in self._running.values() if choose(session)]
+        async with asyncio.TaskGroup() as group:
+            for session in chosen:
+                group.create_task(session.end(reason))
+        return len(chosen)
+
+    async def drain(self) -> None:
+        """End all, and wait until each has given back what it borrowed."""
+        await self.end_where(lambda _: True, EndReason.DRAINING)
+        while self._running or self._closing:
+            await self._change(TICK)
+
+    async def _change(self, limit: timedelta) -> None:
+        self._changed.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, limit.total_seconds())):
+                await self._changed.wait()
