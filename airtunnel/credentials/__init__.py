@@ -1,0 +1,1 @@
+"""Temporary credentials of targets: where from, how long, how given back."""
