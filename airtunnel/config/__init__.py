@@ -1,0 +1,1 @@
+"""Configuration of the client and of the gateway."""

@@ -1,0 +1,1 @@
+"""Who may reach what: rules, decisions and their explanations. Pure but for loading."""
