@@ -1,0 +1,140 @@
+"""The one place where an HTTP client is made and used: TLS, limits, no redirects, and errors that name the host."""
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from airtunnel.errors import ConfigError, Temporary, Unreachable
+from airtunnel.identity.answer import Answer, Json
+
+if TYPE_CHECKING:
+    import httpx2
+
+TIMEOUT = timedelta(seconds=10)
+MAX_ANSWER = 512 * 1024
+"""Bytes. Large key sets and published configurations stay below 100 KiB."""
+
+
+def http_client(*, ca: Path | None = None, timeout: timedelta = TIMEOUT) -> "httpx2.AsyncClient":
+    """A client that verifies TLS, follows no redirect and obeys HTTPS_PROXY and NO_PROXY. Close it, or use `async with`.
+
+    ca: a PEM file that holds the only authorities to trust; the operating system's (or SSL_CERT_FILE's) if None
+    Raises ConfigError if that file cannot be used.
+    """
+    import httpx2
+
+    return httpx2.AsyncClient(
+        verify=True if ca is None else _trusting(ca),
+        timeout=timeout.total_seconds(),
+        follow_redirects=False,
+        limits=httpx2.Limits(max_connections=10),
+        # Plain http is allowed on this machine only: sent through a proxy, its tokens would leave the machine unencrypted.
+        mounts={"all://127.0.0.1": None, "all://localhost": None, "all://[::1]": None},
+        # A compressed answer of a few kilobytes can unpack to gigabytes.
+        headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "airtunnel"},
+    )
+
+
+async def send(
+    client: "httpx2.AsyncClient",
+    method: str,
+    url: str,
+    *,
+    form: Mapping[str, str] | None = None,
+    auth: "httpx2.Auth | None" = None,
+    timeout: timedelta = TIMEOUT,
+) -> Answer:
+    """The answer, whatever its status, read to the end.
+
+    Raises Unreachable, naming the host, if none came within `timeout` (which counts to the last byte), or one too large.
+    """
+    import httpx2
+
+    host = urlsplit(url).netloc
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+    try:
+        async with asyncio.timeout(timeout.total_seconds()), client.stream(method, url, data=form, auth=auth) as response:
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise Unreachable(f"{host} sent a compressed answer that nobody asked for", hint=_look(url))
+            body = bytearray()
+            async for chunk in response.aiter_raw():
+                body += chunk
+                if len(body) > MAX_ANSWER:
+                    raise Unreachable(f"{host} sent more than {MAX_ANSWER} bytes", hint=_look(url))
+            headers = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status_code, headers, bytes(body), took=timedelta(seconds=loop.time() - start))
+    except (TimeoutError, httpx2.TimeoutException) as error:
+        raise Unreachable(f"{host} did not answer within {timeout.total_seconds():g} s", hint=_look(url)) from error
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, OSError) as error:
+        raise _unreachable(host, url, error) from error
+
+
+async def get_json(client: "httpx2.AsyncClient", url: str, *, timeout: timedelta = TIMEOUT) -> Json:
+    """The JSON object at a URL.
+
+    Raises Temporary if the server is overloaded or failing; Unreachable if it does not answer, or has no JSON there.
+    """
+    answer = await send(client, "GET", url, timeout=timeout)
+    if (body := answer.json()) is not None and answer.status == 200:
+        return body
+    raise not_found(url, answer)
+
+
+def not_found(url: str, answer: Answer) -> Unreachable | Temporary:
+    """The error for an answer that is not what should be at a URL."""
+    parts = urlsplit(url)
+    if answer.busy:
+        return Temporary(f"{parts.netloc} answered HTTP {answer.status} for {parts.path}", hint=_look(url))
+    if 300 <= answer.status < 400:
+        return Unreachable(f"{parts.netloc} redirects {parts.path}, and redirects are not followed", hint=_look(url))
+    if answer.status == 200:
+        return Unreachable(f"{parts.netloc} has something other than a JSON object at {parts.path}", hint=_look(url))
+    return Unreachable(f"{parts.netloc} answered HTTP {answer.status} for {parts.path}", hint=_look(url))
+
+
+def _unreachable(host: str, url: str, error: Exception) -> Unreachable:
+    import httpx2
+
+    causes = list(_causes(error))
+    if untrusted := next((one for one in causes if isinstance(one, ssl.SSLCertVerificationError)), None):
+        return Unreachable(
+            f"the certificate of {host} is not trusted: {untrusted.verify_message}",
+            details=("if your company has an authority of its own: set SSL_CERT_FILE to its certificate",),
+            hint=_look(url),
+        )
+    if any(isinstance(one, socket.gaierror) for one in causes):
+        return Unreachable(f"there is no host {host}: its name has no address", hint=_look(url))
+    if isinstance(error, httpx2.ProxyError):
+        proxy = urlsplit(os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or "").hostname or "the proxy"
+        return Unreachable(
+            f"{proxy} did not let us through to {host}: {error}",
+            details=("HTTPS_PROXY and NO_PROXY say which hosts are reached through a proxy",),
+            hint=_look(url),
+        )
+    return Unreachable(f"{host} does not answer: {str(error) or type(error).__name__}", hint=_look(url))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def _look(url: str) -> str:
+    parts = urlsplit(url)
+    return f"curl -v {parts.scheme}://{parts.netloc}{parts.path}"
+
+
+def _trusting(ca: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"{ca}: cannot be used as a file of certificate authorities: {error}") from error

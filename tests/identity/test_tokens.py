@@ -1,0 +1,218 @@
+import asyncio
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from airtunnel.errors import ConfigError, LoginRequired, Temporary, Unreachable
+from airtunnel.identity import tokens as module
+from airtunnel.identity.store import FileStore, MemoryStore, StoreKey
+from airtunnel.identity.tokens import TokenSet, drop_tokens, fresh_tokens, load_tokens, save_tokens
+
+from .provider import Provider, published_by
+from .server import Reply
+
+GATEWAY = "gateway.example.com"
+NOW = datetime(2025, 11, 22, 12, tzinfo=UTC)
+
+
+def tokens_at(provider: Provider, expires_at: datetime, number: int = 0, subject: str = "00u1") -> TokenSet:
+    provider.live.add(f"refresh-{number}")
+    return TokenSet(f"access-{number}", None, f"refresh-{number}", expires_at, subject, "ana@example.com", provider.issuer)
+
+
+def test_the_last_to_log_in_is_who_one_is(provider: Provider) -> None:
+    store, published = MemoryStore(), published_by(provider.issuer)
+    assert load_tokens(store, GATEWAY, provider.issuer) is None
+    for number, subject in enumerate(["ana", "bob", "ana", "cy"]):
+        save_tokens(store, published, GATEWAY, tokens_at(provider, NOW, number, subject))
+        current = load_tokens(store, GATEWAY, provider.issuer)
+        assert current is not None
+        assert current.subject == subject
+    kept = load_tokens(store, GATEWAY, provider.issuer, "ana")
+    assert kept is not None
+    assert kept.access_token == "access-2"
+
+
+def test_a_gateway_is_the_same_however_it_is_typed(provider: Provider) -> None:
+    store = MemoryStore()
+    save_tokens(store, published_by(provider.issuer), "https://Gateway.Example.com:443/", tokens_at(provider, NOW))
+    assert load_tokens(store, GATEWAY, provider.issuer) is not None
+
+
+def test_dropping_forgets_everybody_and_says_who_that_was(provider: Provider) -> None:
+    store, published = MemoryStore(), published_by(provider.issuer)
+    other = StoreKey("other.example.com", provider.issuer)
+    store.put(other, "kept")
+    for number, subject in enumerate(["ana", "bob"]):
+        save_tokens(store, published, GATEWAY, tokens_at(provider, NOW, number, subject))
+    assert [one.subject for one in drop_tokens(store, GATEWAY, provider.issuer)] == ["bob", "ana"]
+    assert store._values == {other: "kept"}
+    assert drop_tokens(store, GATEWAY, provider.issuer) == ()
+
+
+@pytest.mark.parametrize("text", ["{", "7", "[7]", "[" * 100_000])
+def test_a_list_of_users_that_cannot_be_read_is_no_login(provider: Provider, text: str) -> None:
+    store = MemoryStore()
+    store.put(StoreKey(GATEWAY, provider.issuer), text)
+    assert load_tokens(store, GATEWAY, provider.issuer) is None
+
+
+async def test_whoever_is_not_logged_in_is_told_how(provider: Provider, tmp_path: Path) -> None:
+    with pytest.raises(LoginRequired, match=f"nobody is logged in at {GATEWAY}") as caught:
+        await fresh_tokens(MemoryStore(), published_by(provider.issuer), GATEWAY, now=NOW, locks=tmp_path)
+    assert caught.value.hint == f"airtunnel login {GATEWAY}"
+
+
+async def test_tokens_that_live_long_enough_ask_nobody(provider: Provider, tmp_path: Path) -> None:
+    store, published = MemoryStore(), published_by(provider.issuer)
+    save_tokens(store, published, GATEWAY, tokens_at(provider, NOW + timedelta(seconds=61)))
+    tokens = await fresh_tokens(store, published, GATEWAY, now=NOW, locks=tmp_path)
+    assert tokens.access_token == "access-0"
+    assert provider.asked == {}
+
+
+@pytest.mark.parametrize("left", [60, 0, -3600])
+async def test_old_tokens_are_renewed_and_kept_before_they_are_used(provider: Provider, tmp_path: Path, left: int) -> None:
+    store, published = MemoryStore(), published_by(provider.issuer)
+    now = datetime.now(UTC)
+    save_tokens(store, published, GATEWAY, tokens_at(provider, now + timedelta(seconds=left)))
+    tokens = await fresh_tokens(store, published, GATEWAY, now=now, locks=tmp_path)
+    assert tokens.refresh_token == "refresh-1"
+    assert load_tokens(store, GATEWAY, provider.issuer) == replace(tokens, id_token=None)
+    assert await fresh_tokens(store, published, GATEWAY, now=now, locks=tmp_path) == replace(tokens, id_token=None)
+    assert provider.asked["/token"] == 1
+
+
+async def test_ten_at_once_make_one_refresh(provider: Provider, tmp_path: Path) -> None:
+    store, published = MemoryStore(), published_by(provider.issuer)
+    now = datetime.now(UTC)
+    save_tokens(store, published, GATEWAY, tokens_at(provider, now))
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(fresh_tokens(store, published, GATEWAY, now=now, locks=tmp_path)) for _ in range(10)]
+    assert {task.result().refresh_token for task in tasks} == {"refresh-1"}
+    assert (provider.asked["/token"], provider.reused) == (1, 0)
+
+
+PROCESS = """
+import asyncio, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from airtunnel.identity.store import FileStore
+from airtunnel.identity.tokens import fresh_tokens
+from airtunnel.wire.control import Published
+import httpx2
+
+directory = Path(sys.argv[1])
+published = Published.decode(sys.argv[2].encode())
+print("ready", flush=True)
+sys.stdin.readline()
+tokens = asyncio.run(
+    fresh_tokens(FileStore(directory / "tokens"), published, sys.argv[3], now=datetime.now(UTC), locks=directory / "locks")
+)
+print(tokens.access_token)
+"""
+
+
+def test_eight_processes_at_once_make_one_refresh(provider: Provider, tmp_path: Path) -> None:
+    published = published_by(provider.issuer)
+    save_tokens(FileStore(tmp_path / "tokens"), published, GATEWAY, tokens_at(provider, NOW))
+    command = [sys.executable, "-c", PROCESS, str(tmp_path), published.encode().decode(), GATEWAY]
+    root = Path(module.__file__).parents[2]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) for _ in range(8)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 8
+    assert len(set(outputs)) == 1
+    assert (provider.asked["/token"], provider.reused) == (1, 0)
+
+
+async def test_a_lock_that_another_process_holds_is_waited_for_and_then_given_up(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, published = MemoryStore(), published_by(provider.issuer)
+    monkeypatch.setattr(module, "LOCK_LIMIT", timedelta(milliseconds=50))
+    save_tokens(store, published, GATEWAY, tokens_at(provider, NOW))
+    file = module._open_lock(tmp_path, StoreKey(GATEWAY, provider.issuer))
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(Temporary, match="another airtunnel process"):
+            await fresh_tokens(store, published, GATEWAY, now=NOW, locks=tmp_path)
+    finally:
+        os.close(file)
+    assert provider.asked == {}
+    assert (await fresh_tokens(store, published, GATEWAY, now=NOW, locks=tmp_path)).refresh_token == "refresh-1"
+
+
+async def test_a_lock_file_that_cannot_be_made_is_named(provider: Provider, tmp_path: Path) -> None:
+    store, published = MemoryStore(), published_by(provider.issuer)
+    save_tokens(store, published, GATEWAY, tokens_at(provider, NOW))
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="no lock file can be made"):
+        await fresh_tokens(store, published, GATEWAY, now=NOW, locks=tmp_path / "file")
+
+
+async def test_an_outage_of_the_provider_does_not_cost_the_login(provider: Provider, tmp_path: Path) -> None:
+    store, published = MemoryStore(), published_by(provider.issuer)
+    save_tokens(store, published, GATEWAY, tokens_at(provider, NOW))
+    provider.script["/token"].append(Reply(503))
+    with pytest.raises(Temporary, match=provider.issuer):
+        await fresh_tokens(store, published, GATEWAY, now=NOW, locks=tmp_path)
+    assert (await fresh_tokens(store, published, GATEWAY, now=NOW, locks=tmp_path)).refresh_token == "refresh-1"
+
+
+async def test_a_login_that_was_ended_elsewhere_is_told_with_the_gateways_name(provider: Provider, tmp_path: Path) -> None:
+    store, published = MemoryStore(), published_by(provider.issuer)
+    save_tokens(store, published, GATEWAY, tokens_at(provider, NOW))
+    provider.live.clear()
+    with pytest.raises(LoginRequired, match="has ended") as caught:
+        await fresh_tokens(store, published, GATEWAY, now=NOW, locks=tmp_path)
+    assert caught.value.hint == f"airtunnel login {GATEWAY}"
+
+
+class Full(MemoryStore):
+    """A keyring that is locked between reading and writing."""
+
+    full = False
+
+    def put(self, key: StoreKey, value: str) -> None:
+        if self.full:
+            raise Unreachable("the keyring is locked")
+        super().put(key, value)
+
+
+async def test_a_store_that_fails_does_not_cost_this_command_its_tokens(
+    provider: Provider, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, published = Full(), published_by(provider.issuer)
+    save_tokens(store, published, GATEWAY, tokens_at(provider, NOW))
+    store.full = True
+    tokens = await fresh_tokens(store, published, GATEWAY, now=NOW, locks=tmp_path)
+    assert tokens.refresh_token == "refresh-1"
+    assert "could not be kept" in caplog.text
+    assert tokens.access_token not in caplog.text
+    assert "refresh-" not in caplog.text
+
+
+def test_importing_costs_none_of_the_heavy_libraries() -> None:
+    names = ("authlib", "httpx2", "joserfc", "keyring", "asyncssh", "platformdirs")
+    modules = sorted(path.stem for path in Path(module.__file__).parent.glob("[a-z]*.py"))
+    imports = "".join(f"import airtunnel.identity.{one}\n" for one in modules)
+    code = f"{imports}import sys, json\nprint(json.dumps(sorted(sys.modules)))"
+    root = Path(module.__file__).parents[2]
+    loaded = json.loads(subprocess.check_output([sys.executable, "-c", code], text=True, cwd=root))
+    assert [one for one in loaded if one.partition(".")[0] in names] == []
