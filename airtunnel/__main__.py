@@ -1,0 +1,5 @@
+"""`python -m airtunnel`."""
+
+from airtunnel.cli.main import main
+
+main()

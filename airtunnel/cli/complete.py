@@ -1,0 +1,94 @@
+"""Completion: the shells' scripts, and what they complete targets and contexts with.
+
+Names come from what the gateway said last, written down in the state directory: a TAB must not wait for a network.
+"""
+
+import json
+import os
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from airtunnel.cli import output
+
+if TYPE_CHECKING:
+    from airtunnel.wire.control import Catalog
+
+VARIABLE = "_AIRTUNNEL_COMPLETE"
+
+
+class Shell(StrEnum):
+    """The shells that a script is made for."""
+
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+def add_completion(app: typer.Typer) -> None:
+    """The `completion` command, and the answers to the scripts' questions."""
+    from typer.completion import completion_init  # type: ignore[attr-defined]  # re-exported there without saying so
+
+    completion_init()
+
+    @app.command()
+    def completion(shell: Annotated[Shell, typer.Argument(help="Your shell.")]) -> None:
+        """Print the completion script of a shell.
+
+        \b
+        airtunnel completion bash > ~/.local/share/bash-completion/completions/airtunnel
+        airtunnel completion zsh  > ~/.zfunc/_airtunnel
+        airtunnel completion fish > ~/.config/fish/completions/airtunnel.fish
+        """
+        output.data(script(shell))
+
+
+def script(shell: Shell) -> str:
+    """The shell's script: it asks `airtunnel` itself for what may come next."""
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]  # as above
+
+    made: str = get_completion_script(prog_name="airtunnel", complete_var=VARIABLE, shell=shell.value)
+    return made
+
+
+def remember_targets(catalog: "Catalog") -> None:
+    """Write down which targets may be reached. What cannot be written is not completed, and that is all."""
+    allowed = {one.name: one.description for one in catalog.targets if one.refusal is None}
+    path = _targets_file()
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(handle, "w") as file:
+            json.dump(allowed, file)
+        Path(name).replace(path)
+    except OSError:
+        return
+
+
+def complete_target(incomplete: str) -> list[tuple[str, str]]:
+    """Names of targets that begin so, with their descriptions."""
+    try:
+        known = json.loads(_targets_file().read_text("utf-8"))
+        return [(str(name), str(text)) for name, text in known.items() if str(name).startswith(incomplete)]
+    except (OSError, ValueError, AttributeError):
+        return []
+
+
+def complete_context(incomplete: str) -> list[str]:
+    """Names of logins that begin so."""
+    from airtunnel.config.client import ClientConfig
+    from airtunnel.errors import ConfigError
+
+    try:
+        return [name for name in ClientConfig.load().contexts if name.startswith(incomplete)]
+    except ConfigError:
+        return []
+
+
+def _targets_file() -> Path:
+    from airtunnel.config.client import state_directory
+
+    return state_directory() / "targets.json"

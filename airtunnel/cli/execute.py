@@ -1,0 +1,127 @@
+"""`exec`: a command inside tunnels; with Airflow in it, connections open when a task first asks for them."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from airtunnel.cli import output
+from airtunnel.cli.account import open_account
+from airtunnel.cli.command import command
+from airtunnel.cli.complete import complete_target
+from airtunnel.cli.options import ContextOption, ReasonOption, TicketOption
+from airtunnel.errors import AirtunnelError, UsageError
+from airtunnel.model import Tags
+
+if TYPE_CHECKING:
+    from airtunnel.tunnel.agent import Agent
+    from airtunnel.tunnel.lazy import LazyTunnels
+
+OWN_FAILURE = 125
+"""As `env` and docker have it: what went wrong before the command began. Its own codes stay its own."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(app, "exec")(execute)
+
+
+async def execute(
+    context_: typer.Context,
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(help="What to reach. Airflow needs none: it opens what it uses.", autocompletion=complete_target),
+    ] = None,
+    dag: Annotated[str | None, typer.Option(help="The DAG this is for, where the command does not say.")] = None,
+    task: Annotated[str | None, typer.Option(help="The task this is for.")] = None,
+    run: Annotated[str | None, typer.Option(help="The run this is for.")] = None,
+    reason: ReasonOption = None,
+    ticket: TicketOption = None,
+    kill_after: Annotated[int, typer.Option(help="Seconds a command may take to end.", min=1)] = 30,
+    context: ContextOption = None,
+) -> int:
+    """Run a command inside tunnels: airtunnel exec [TARGET...] -- COMMAND.
+
+    \b
+    airtunnel exec -- airflow tasks test billing load_invoices
+    airtunnel exec postgres-prod -- psql
+    airtunnel exec postgres-prod -- python report.py     (DATABASE_URL, PGHOST, ... are set)
+
+    The exit code is the command's own. 125: it never began. 77: it was refused something and said 0 all the same.
+    """
+    from airtunnel.tunnel.run import CommandNotExecutable, CommandNotFound
+
+    words = context_.obj
+    if not words:
+        return output.fail(UsageError("there is no command to run", hint="airtunnel exec [TARGET...] -- COMMAND"))
+    said = Tags(dag_id=dag, task_id=task, run_id=run, reason=reason, ticket=ticket)
+    try:
+        return await _run(words, targets or [], said, context, timedelta(seconds=kill_after))
+    except (CommandNotFound, CommandNotExecutable) as error:
+        return output.fail(error)
+    except AirtunnelError as error:
+        code = output.fail(error)
+        output.note(f"airtunnel: the command was not run ({code})")
+        return OWN_FAILURE
+
+
+async def _run(words: Sequence[str], targets: list[str], said: Tags, context: str | None, kill_after: timedelta) -> int:
+    from airtunnel.airflow.environment import UnknownAirflow, airflow_environment, is_airflow, is_task_test
+    from airtunnel.tunnel.agent import Agent
+    from airtunnel.tunnel.lazy import LazyTunnels
+    from airtunnel.tunnel.run import final_code, run_command
+    from airtunnel.tunnel.tunnels import Tunnels
+    from airtunnel.tunnel.variables import variables
+
+    account = await open_account(context)
+    env = dict(os.environ)
+    async with contextlib.AsyncExitStack() as stack:
+        if targets:
+            tunnels = await stack.enter_async_context(Tunnels.open(account, targets, said))
+            for name in targets:
+                await tunnels.test(name)
+                await tunnels.listen(name)
+            env |= variables(tunnels)
+        if not is_airflow(words):
+            return await run_command(words, env, airflow=False, kill_after=kill_after)
+        lazy = LazyTunnels(account, await account.catalog(), said)
+        agent = await stack.enter_async_context(Agent(lazy, stack.enter_context(_private_directory()) / "agent.sock"))
+        try:
+            env = stack.enter_context(airflow_environment(words, env, socket=agent.path, managed=lazy.managed))
+        except (UnknownAirflow, ValueError) as error:
+            raise AirtunnelError(str(error), hint="is this the Airflow you mean? `which airflow`") from error
+        child = await run_command(words, env, airflow=True, kill_after=kill_after)
+        failed = bool(agent.failed) and is_task_test(words)
+        code = final_code(child, refused=bool(agent.refusals), failed=failed)
+    _summarise(lazy, agent, child, code)
+    return code
+
+
+@contextlib.contextmanager
+def _private_directory() -> Iterator[Path]:
+    """A directory of mode 0700 for the agent's socket, gone at the end. Short: a socket's path may have 103 bytes."""
+    place = Path(tempfile.mkdtemp(prefix="airtunnel-", dir=os.environ.get("XDG_RUNTIME_DIR") or None))
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _summarise(lazy: "LazyTunnels", agent: "Agent", child: int, code: int) -> None:
+    """What was opened, under which rule, for how long; and why the code is not the command's own, if it is not."""
+    for use in lazy.uses:
+        length = output.span((use.closed or datetime.now(UTC)) - use.opened)
+        task = "/".join(part for part in (use.tags.dag_id, use.tags.task_id) if part)
+        moved = f"{output.size(use.up)} up, {output.size(use.down)} down"
+        output.note(f"airtunnel: {use.target} for {task or 'the command'}, {length}, {moved}, rule {use.rule} ({use.place})")
+    for refusal in agent.refusals:
+        output.note(f"airtunnel: refused {refusal.target}: {refusal.because}; request {refusal.request}")
+    if code != child:
+        why = "a connection was refused" if agent.refusals else "a task failed"
+        output.note(f"airtunnel: the command said {child}, but {why}: exit code {code}")

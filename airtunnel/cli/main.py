@@ -1,0 +1,60 @@
+"""The command line: `airtunnel COMMAND ...`. Each command loads what it needs when it runs."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from airtunnel import __version__
+from airtunnel.cli import audit, connect, demo, execute, gateway, login, targets
+from airtunnel.cli.complete import add_completion
+
+EPILOG = "Exit codes: 2 usage, 69 unreachable, 73 port in use, 75 try later, 77 refused, 78 configuration, 79 login, 80 ended."
+
+app = typer.Typer(
+    name="airtunnel",
+    no_args_is_help=True,
+    # Plain text: rich costs as much to load as everything else here together.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EPILOG,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"airtunnel {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def airtunnel(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Reach private databases as yourself, without a password.
+
+    \b
+    airtunnel login gateway.example.com
+    airtunnel connect postgres-prod
+    airtunnel exec -- airflow tasks test billing load_invoices
+    """
+
+
+for part in (login, targets, connect, execute, gateway, audit, demo):
+    part.register(app)
+add_completion(app)
+
+
+def main() -> None:
+    """The console script."""
+    words = sys.argv[1:]
+    command = None
+    if "exec" in words[:1] and "--" in words:
+        # Everything behind `--` is the command's, to the letter; a parser of options would eat the dashes.
+        at = words.index("--")
+        words, command = words[:at], words[at + 1 :]
+    app(words, obj=command, prog_name="airtunnel")

@@ -1,0 +1,19 @@
+"""Options that several commands share."""
+
+from typing import Annotated
+
+import typer
+
+from airtunnel.cli.complete import complete_context
+
+ContextOption = Annotated[
+    str | None,
+    typer.Option(
+        "--context", envvar="AIRTUNNEL_CONTEXT", help="Which login. Default: the latest.", autocompletion=complete_context
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout; people read stderr.")]
+ReasonOption = Annotated[
+    str | None, typer.Option(envvar="AIRTUNNEL_REASON", help="Why: goes to the audit; some rules ask for it.")
+]
+TicketOption = Annotated[str | None, typer.Option(envvar="AIRTUNNEL_TICKET", help="The ticket this is for: goes to the audit.")]

@@ -1,0 +1,1 @@
+"""The whole path on one machine: a provider, a gateway, a private PostgreSQL and a DAG."""
