@@ -96,9 +96,9 @@ class Check:
 
         tokens = await log_in(published, show=show)
         await asyncio.gather(*pages)
-        store = open_store("file", stage.client / "state")
+        store = open_store("file", stage.client / "state" / "tokens")
         save_tokens(store, published, stage.address, tokens)
-        self._account = Account(stage.address, published, store, stage.ca)
+        self._account = Account(stage.address, published, store, stage.ca, stage.client / "state")
         _hold(tokens.name == ana.email, f"the login is of {tokens.name}")
         return f"{tokens.name} through the device page of {published.issuer}"
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NoReturn, Protocol, TypeVar
 
+from airtunnel.config.client import state_directory
 from airtunnel.errors import AirtunnelError, ConfigError, Unreachable
 
 if TYPE_CHECKING:
@@ -62,13 +63,6 @@ def open_store(kind: Literal["keyring", "file", "memory"], directory: Path | Non
             return FileStore(directory or state_directory() / "tokens")
         case "memory":
             return MemoryStore()
-
-
-def state_directory() -> Path:
-    """Where this user's airtunnel keeps what must survive a command."""
-    import platformdirs
-
-    return platformdirs.user_state_path("airtunnel")
 
 
 class MemoryStore:

@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from airtunnel.config.client import state_directory
 from airtunnel.errors import AirtunnelError, ConfigError, LoginRequired, Temporary
 from airtunnel.identity.endpoint import gateway_name
 from airtunnel.identity.login import refresh
-from airtunnel.identity.store import StoreKey, TokenStore, state_directory
+from airtunnel.identity.store import StoreKey, TokenStore
 from airtunnel.identity.tokenset import TokenSet, as_json, from_json, presented
 from airtunnel.wire.control import Published
 

@@ -20,11 +20,12 @@ class Account:
     published: Published
     store: TokenStore = field(repr=False)
     ca: Path | None = None
-    subject: str | None = None
+    state: Path | None = None
+    """Where locks are; None for the user's state directory."""
 
     async def token(self) -> str:
         """The token to present to the gateway. Secret."""
-        tokens = await fresh_tokens(self.store, self.published, self.gateway, now=datetime.now(UTC))
+        tokens = await fresh_tokens(self.store, self.published, self.gateway, now=datetime.now(UTC), locks=self.state)
         return presented(tokens, self.published)
 
     async def catalog(self) -> Catalog:

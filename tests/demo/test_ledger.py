@@ -19,7 +19,7 @@ def login(clock: HandClock) -> Login:
     return Login(ANA, "airtunnel", "openid offline_access", clock.now)
 
 
-def code(clock: HandClock, name: str = "one") -> DeviceCode:
+def code(clock: HandClock, name: str = "device-secret") -> DeviceCode:
     return DeviceCode(name, "BCDF-GHJK", "airtunnel", "openid", clock.now + timedelta(minutes=10), 1, clock)
 
 
@@ -57,4 +57,4 @@ def test_codes_that_are_long_over_are_forgotten(ledger: Ledger, clock: HandClock
 
 
 def test_a_device_code_is_in_no_repr(clock: HandClock) -> None:
-    assert "one" not in repr(code(clock))
+    assert "device-secret" not in repr(code(clock))
