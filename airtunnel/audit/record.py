@@ -30,6 +30,7 @@ class Event(StrEnum):
     CONNECTION_OPENED = "connection.opened"
     CONNECTION_CLOSED = "connection.closed"
     LOGOUT = "logout"
+    POLICY_RELOADED = "policy.reloaded"
     AUDIT_REPAIRED = "audit.repaired"
     """A line that was torn by a crash, and never acknowledged, was cut off at start."""
 

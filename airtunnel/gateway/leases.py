@@ -69,7 +69,7 @@ class Leases:
             await self._try_record(target, lease_id, session, str(error))
 
     async def tend(self) -> None:
-        """One round: give back what is still out, and let the sources remove what has expired."""
+        """One round: give back what is still out, let the sources remove what has expired, forget what is over."""
         service = self._service
         for row in await service.store.outstanding(service.config.name):
             target = service.policy.targets.get(row.target)
@@ -80,6 +80,7 @@ class Leases:
         for target in service.policy.targets.values():
             if target.credential is not None:
                 await self._sweep(target)
+        await service.store.prune(service.clock())
 
     async def run(self) -> None:
         """`tend` for ever, one round a minute, the first at once."""

@@ -23,6 +23,7 @@ from airtunnel.gateway.api import Api
 from airtunnel.gateway.authority import load_authority
 from airtunnel.gateway.ids import new_id
 from airtunnel.gateway.leases import Leases
+from airtunnel.gateway.reload import PolicyWatch
 from airtunnel.gateway.server import Door
 from airtunnel.gateway.service import Service, wall_clock
 from airtunnel.gateway.session import Sessions
@@ -55,6 +56,7 @@ class Gateway:
         self.service = service
         self.sessions = Sessions(service, leases)
         self._leases = leases
+        self._watch = PolicyWatch(service, self.sessions)
         self._verifier = verifier
         self._tasks = tasks
         self._stopping = asyncio.Event()
@@ -105,10 +107,11 @@ class Gateway:
         self._stopping.set()
 
     def stop_on_signals(self) -> None:
-        """SIGTERM and SIGINT end the gateway in order."""
+        """SIGTERM and SIGINT end the gateway in order; SIGHUP loads the policy again."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, self._watch.reload)
 
     async def _start(self) -> None:
         config = self.service.config
@@ -139,7 +142,9 @@ class Gateway:
             )
         )
         self._serving = self._tasks.create_task(self._api.serve(sockets=[listening]))
-        self._background = [self._tasks.create_task(self.sessions.run()), self._tasks.create_task(self._leases.run())]
+        self._background = [
+            self._tasks.create_task(work) for work in (self.sessions.run(), self._leases.run(), self._watch.run())
+        ]
         logger.info("gateway %s: https on port %d, ssh on port %d", config.name, self.https_port, self._ssh.get_port())
 
     async def _close(self) -> None:
@@ -187,5 +192,6 @@ def _trusted(provider: ProviderConfig) -> TrustedIssuer:
         client_ids=(provider.client_id,) if provider.client_id else (),
         token=provider.token,
         claims=ClaimMap(name=provider.claims.name, groups=provider.claims.groups, kept=provider.claims.keep),
+        kind=provider.kind,
         ca=provider.ca,
     )

@@ -47,11 +47,14 @@ async def send(
     url: str,
     *,
     form: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    bearer: str | None = None,
     auth: "httpx2.Auth | None" = None,
     timeout: timedelta = TIMEOUT,
 ) -> Answer:
     """The answer, whatever its status, read to the end.
 
+    form, body: what is posted, as a form or as JSON; bearer: a token to present
     Raises Unreachable, naming the host, if none came within `timeout` (which counts to the last byte), or one too large.
     """
     import httpx2
@@ -59,17 +62,20 @@ async def send(
     host = urlsplit(url).netloc
     loop = asyncio.get_running_loop()
     start = loop.time()
+    given = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+    given |= {"Content-Type": "application/json"} if body is not None else {}
+    asking = client.stream(method, url, data=form, content=body, headers=given, auth=auth)
     try:
-        async with asyncio.timeout(timeout.total_seconds()), client.stream(method, url, data=form, auth=auth) as response:
+        async with asyncio.timeout(timeout.total_seconds()), asking as response:
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise Unreachable(f"{host} sent a compressed answer that nobody asked for", hint=_look(url))
-            body = bytearray()
+            received = bytearray()
             async for chunk in response.aiter_raw():
-                body += chunk
-                if len(body) > MAX_ANSWER:
+                received += chunk
+                if len(received) > MAX_ANSWER:
                     raise Unreachable(f"{host} sent more than {MAX_ANSWER} bytes", hint=_look(url))
             headers = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(response.status_code, headers, bytes(body), took=timedelta(seconds=loop.time() - start))
+            return Answer(response.status_code, headers, bytes(received), took=timedelta(seconds=loop.time() - start))
     except (TimeoutError, httpx2.TimeoutException) as error:
         raise Unreachable(f"{host} did not answer within {timeout.total_seconds():g} s", hint=_look(url)) from error
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, OSError) as error:

@@ -16,7 +16,7 @@ from airtunnel.identity.endpoint import secure_url
 from airtunnel.identity.http import get_json, http_client
 from airtunnel.identity.keys import KeyCache
 from airtunnel.identity.provider import fetch_metadata
-from airtunnel.model import Principal
+from airtunnel.model import Principal, PrincipalKind
 
 if TYPE_CHECKING:
     import httpx2
@@ -46,7 +46,7 @@ class TrustedIssuer:
     """An issuer whose tokens the gateway takes.
 
     audiences: of which a token must name one; client_ids: the clients that a token may have been given to (any, if empty)
-    token: `access_token` or `id_token`; ca: the provider's authorities, as in `http_client`
+    token: `access_token` or `id_token`; kind: what its tokens speak of; ca: the provider's authorities, as in `http_client`
     max_age: how long ago a token may have been issued, whatever its expiry
     Raises ConfigError for what would accept too much.
     """
@@ -56,6 +56,7 @@ class TrustedIssuer:
     client_ids: tuple[str, ...] = ()
     token: str = "access_token"  # noqa: S105 a kind, not a token
     claims: ClaimMap = field(default_factory=ClaimMap)
+    kind: PrincipalKind = PrincipalKind.PERSON
     ca: Path | None = None
     algorithms: tuple[str, ...] = tuple(ALGORITHMS)
     max_age: timedelta = timedelta(hours=24)
@@ -120,7 +121,7 @@ class Verifier:
         key = await self._keys[issuer.issuer].find(kid, algorithm, ALGORITHMS[algorithm])
         _check_signature(token, key, issuer)
         expires_at = _check_claims(claims, issuer, self._clock())
-        principal = principal_from(claims, issuer.claims)
+        principal = principal_from(claims, issuer.claims, issuer.kind)
         return Verified(principal, expires_at, _token_id(claims, token))
 
     async def _fetch(self, issuer: TrustedIssuer) -> Json:

@@ -1,19 +1,18 @@
 """The client of the gateway's HTTPS API: grants, the list of targets, the end of everything."""
 
-import json
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airtunnel.errors import AirtunnelError, LoginRequired, ProtocolError, Refused, Temporary, Unreachable
-from airtunnel.identity.http import http_client
+from airtunnel.identity.answer import Answer
+from airtunnel.identity.http import http_client, send
 from airtunnel.model import Tags
-from airtunnel.wire.control import MAX_BODY, Catalog, GrantReply, GrantRequest
+from airtunnel.wire.control import Catalog, GrantReply, GrantRequest
 
 if TYPE_CHECKING:
     import asyncssh
-    import httpx2
 
 LIMIT = timedelta(seconds=15)
 """For one call. A gateway whose provider is slow answers within ten."""
@@ -53,35 +52,24 @@ class Control:
         """End every session of mine at the gateway."""
         await self._call("POST", "/v1/logout", token)
 
-    async def _call(self, method: str, path: str, token: str, body: bytes = b"") -> bytes:
-        import httpx2
-
+    async def _call(self, method: str, path: str, token: str, body: bytes | None = None) -> bytes:
         async with http_client(ca=self.ca, timeout=LIMIT) as client:
-            try:
-                response = await client.request(
-                    method,
-                    f"https://{self.gateway}{path}",
-                    content=body,
-                    headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
-                )
-            except httpx2.HTTPError as error:
-                raise unreachable(self.gateway, error) from error
-        if response.is_success:
-            return bytes(response.content)
-        raise self._error(response)
+            answer = await send(client, method, f"https://{self.gateway}{path}", body=body, bearer=token, timeout=LIMIT)
+        if 200 <= answer.status < 300:
+            return answer.body or b""
+        raise self._error(answer)
 
-    def _error(self, response: "httpx2.Response") -> AirtunnelError:
-        try:
-            body = json.loads(response.content[: MAX_BODY * 4])
-            message, code = str(body["message"]), str(body["code"])
-        except (ValueError, KeyError, TypeError):
+    def _error(self, answer: Answer) -> AirtunnelError:
+        body = answer.json() or {}
+        code, message = body.get("code"), body.get("message")
+        if not isinstance(code, str) or not isinstance(message, str):
             return Unreachable(
-                f"{self.gateway} answered {response.status_code}, and not as an airtunnel gateway does",
+                f"{self.gateway} answered HTTP {answer.status}, and not as an airtunnel gateway does",
                 hint="check the gateway's address, and what stands in between",
             )
         hint = None if body.get("hint") is None else str(body["hint"])
         details = tuple(str(one) for one in body.get("details", ()))
-        match response.status_code:
+        match answer.status:
             case 403 if code == Refused.code:
                 return Refused.from_json(body)
             case 401:
@@ -92,11 +80,3 @@ class Control:
                 return ProtocolError(f"{self.gateway}: {message}", hint=hint, details=details)
             case _:
                 return AirtunnelError(f"{self.gateway}: {message}", hint=hint, details=details)
-
-
-def unreachable(gateway: str, error: Exception) -> Unreachable:
-    """What a failed HTTPS call to `gateway` means to a person."""
-    cause = str(error).strip() or type(error).__name__
-    return Unreachable(
-        f"gateway {gateway} does not answer: {cause.lower()}", hint="is the gateway up, and this the right network?"
-    )
