@@ -12,32 +12,34 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TextIO
 
 from airtunnel.errors import AirtunnelError, Refused
 
 VERSION = 1
 """Of the JSON that commands print: `v` in each object. Fields may come; none goes or changes its meaning."""
+PIPE_CLOSED = 141
+"""128 + SIGPIPE: what a shell shows for a program that the closed pipe has ended."""
 
 
 def data(text: str) -> None:
     """A line of what was asked for."""
-    print(text, flush=True)
+    _print(text, sys.stdout)
 
 
 def event(name: str, fields: Mapping[str, Any]) -> None:  # Any: JSON
-    """One JSON object on a line of its own."""
-    print(json.dumps({"v": VERSION, "event": name, **fields}), flush=True)
+    """One JSON object on a line of its own, as soon as it happens."""
+    _print(json.dumps({"v": VERSION, "event": name, **fields}), sys.stdout)
 
 
 def document(body: Mapping[str, Any]) -> None:  # Any: JSON
-    """The whole answer of a command as JSON."""
-    print(json.dumps({"v": VERSION, **body}, indent=2), flush=True)
+    """The whole answer of a command as JSON: one line, as events are."""
+    _print(json.dumps({"v": VERSION, **body}), sys.stdout)
 
 
 def note(text: str = "") -> None:
     """A line for a person."""
-    print(clean(text), file=sys.stderr, flush=True)
+    _print(clean(text), sys.stderr)
 
 
 def fail(error: BaseException, *, as_json: bool = False) -> int:
@@ -46,7 +48,7 @@ def fail(error: BaseException, *, as_json: bool = False) -> int:
         codes = [fail(one, as_json=as_json) for one in error.exceptions]
         return codes[0]
     if not isinstance(error, AirtunnelError):
-        return _fail_unexpected(error)
+        return _fail_unexpected(error, as_json=as_json)
     if as_json:
         event("error", error.as_json() | {"exit_code": error.exit_code})
     _label("error:", 31, error.message)
@@ -100,14 +102,23 @@ def interactive() -> bool:
 
 
 def _label(word: str, colour: int, text: str) -> None:
-    if sys.stderr.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb":
+    if sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
         word = f"\033[{colour}m{word}\033[0m"
-    print(word, clean(text), file=sys.stderr, flush=True)
+    _print(f"{word} {clean(text)}", sys.stderr)
 
 
-def _fail_unexpected(error: BaseException) -> int:
+def _print(line: str, stream: TextIO) -> None:
+    """One line, at once. Ends the program where nobody reads any more, as in `airtunnel targets | head -1`."""
+    try:
+        print(line, file=stream, flush=True)
+    except BrokenPipeError:
+        # What is still in the buffer would fail again when the interpreter ends (its documentation, on SIGPIPE).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise SystemExit(PIPE_CLOSED) from None
+
+
+def _fail_unexpected(error: BaseException, *, as_json: bool) -> int:
     if os.environ.get("AIRTUNNEL_DEBUG"):
         raise error
-    _label("error:", 31, f"this is a fault of airtunnel's own: {type(error).__name__}: {error}")
-    _label("hint:", 36, "AIRTUNNEL_DEBUG=1 shows where; please report it")
-    return 1
+    message = f"this is a fault of airtunnel's own: {type(error).__name__}: {error}"
+    return fail(AirtunnelError(message, hint="AIRTUNNEL_DEBUG=1 shows where; please report it"), as_json=as_json)

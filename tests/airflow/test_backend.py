@@ -145,6 +145,25 @@ async def test_a_triggers_lease_ends_with_the_trigger_and_not_with_its_process(r
     assert opener.asked == [("warehouse", tags)]
 
 
+MANAGED = """
+import warnings; warnings.simplefilter("ignore")
+from airtunnel.airflow.backend import AirtunnelBackend
+for kwargs in ({}, {"managed": []}, {"managed": "a, b"}, {"connections_lookup_pattern": "^(?!aws_default$).*$"}):
+    backend = AirtunnelBackend(**kwargs)
+    print("MANAGED", [backend.manages(one) for one in ("a", "ab", "aws_default")])
+"""
+
+
+async def test_what_is_managed_is_said_by_list_and_pattern_and_is_all_where_neither_is_given(run: Run) -> None:
+    outcome = await run("python", "-c", MANAGED, opener=HonestOpener({}))
+    assert re.findall("MANAGED (.*)", outcome.output) == [
+        "[True, True, True]",
+        "[False, False, False]",
+        "[True, False, False]",
+        "[True, True, False]",
+    ]
+
+
 ODD = """
 import sys, warnings; warnings.simplefilter("ignore")
 from airtunnel.airflow import client, context, refusals

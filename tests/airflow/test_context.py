@@ -80,6 +80,7 @@ LATER = "import os; from airtunnel.airflow import context; os.environ['AIRFLOW_C
 )
 def test_a_process_is_known_by_the_environment_it_was_born_with(script: str, environ: dict[str, str], printed: str) -> None:
     out = subprocess.run([sys.executable, "-c", script], env=os.environ | environ, capture_output=True, check=True, text=True)
-    assert printed in out.stdout
-    if printed != "None":
-        assert "dag_id='billing', task_id='load'" in out.stdout
+    if printed == "None":
+        assert out.stdout == "None\n"
+    else:
+        assert out.stdout.startswith(f"TaskContext(source='{printed}', dag_id='billing', task_id='load'")

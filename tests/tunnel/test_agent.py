@@ -236,6 +236,24 @@ async def test_a_hostile_client_gets_an_error_and_the_next_one_is_served(
         assert (await ask(agent, OPEN))["ok"]
 
 
+async def test_a_request_that_is_good_but_too_long_opens_nothing(place: Path, opener: HonestOpener) -> None:
+    async with Agent(opener, place) as agent:
+        wire = await Wire.to(agent)
+        await wire.say(OPEN | {"padding": "x" * MAX_LINE})
+        await wire.hang_up()
+    assert opener.asked == []
+
+
+async def test_a_client_that_says_nothing_is_not_waited_for(
+    place: Path, opener: HonestOpener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airtunnel.tunnel.agent.FIRST_WORD", 0.01)
+    async with Agent(opener, place) as agent:
+        wire = await Wire.to(agent)
+        assert await wire.reader.read() == b""
+        await wire.hang_up()
+
+
 @pytest.mark.parametrize("data", [b"", b"{", json.dumps(OPEN).encode()], ids=["at once", "in a word", "before the newline"])
 async def test_a_client_that_hangs_up_early_opens_nothing(place: Path, opener: HonestOpener, data: bytes) -> None:
     async with Agent(opener, place) as agent:

@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -165,6 +166,11 @@ def test_the_second_interrupt_kills_at_once(started: Starter) -> None:
     assert process.wait() == 137
 
 
+async def test_a_signal_in_the_moment_of_the_start_is_not_lost() -> None:
+    asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)  # at the first wait, which is for the start
+    assert await run_command(["sleep", "3600"], os.environ, airflow=False) == 143
+
+
 def test_usr1_is_no_request_to_stop(started: Starter) -> None:
     process = started(*child("SIGTERM"), kill_after=3600)
     assert line(process) == "ready"
@@ -225,15 +231,16 @@ def test_a_command_under_nohup_keeps_ignoring_the_hangup() -> None:
 
 
 async def test_a_cancelled_caller_leaves_no_child_behind(tmp_path: Path) -> None:
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    running = asyncio.ensure_future(run_command(["sh", "-c", f"echo $$ > {fifo}; sleep 3600"], os.environ, airflow=False))
-    pid = int(await asyncio.to_thread(fifo.read_text))
-    running.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+    os.mkfifo(fifo := tmp_path / "fifo")
+    script = f"exec 3> {fifo}; echo ready >&3; sleep 3600 & wait"
+    running = asyncio.ensure_future(run_command(["sh", "-c", script], os.environ, airflow=False))
+    with await asyncio.to_thread(fifo.open, "rb", buffering=0) as pipe:
+        assert await asyncio.to_thread(pipe.readline) == b"ready\n"
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert select.select([pipe], [], [], 10)[0]
+        assert pipe.read() == b""  # nobody, child or grandchild, holds the other end any more
 
 
 async def test_the_handlers_from_before_are_put_back() -> None:

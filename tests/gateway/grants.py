@@ -1,0 +1,24 @@
+"""Grants for tests that need one, and none that a gateway wrote down."""
+
+from datetime import UTC, datetime, timedelta
+
+import asyncssh
+
+from airtunnel.gateway.ids import new_id
+from airtunnel.model import Grant, Principal, PrincipalKind, Tags
+
+ANA = Principal(PrincipalKind.PERSON, "https://login.example.com", "ana", "ana@example.com", ("data-eng",), {"level": 3})
+
+
+def a_grant(
+    *, principal: Principal = ANA, targets: tuple[str, ...] = ("warehouse",), now: datetime | None = None, tags: Tags | None = None
+) -> Grant:
+    """A grant of five minutes for an hour's session, from now on."""
+    now = now or datetime.now(UTC)
+    ends = (now + timedelta(minutes=5), now + timedelta(hours=1))
+    return Grant(new_id(now), principal, targets, tags or Tags(), now, *ends)
+
+
+def public_line(key: asyncssh.SSHKey) -> str:
+    """The public key as one line of OpenSSH's format."""
+    return key.export_public_key().decode().strip()

@@ -1,0 +1,162 @@
+"""Certificates: what stands in one, and what is none of ours."""
+
+import base64
+import json
+import zlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from airtunnel.errors import ConfigError, ProtocolError
+from airtunnel.gateway.authority import (
+    CLOCK_SKEW,
+    COMMAND,
+    Authority,
+    create_keys,
+    decode_grant,
+    encode_grant,
+    load_authority,
+    read_grant,
+)
+from airtunnel.model import Principal, PrincipalKind, Tags
+from tests.gateway.grants import ANA, a_grant, public_line
+
+CROWDED = replace(ANA, groups=tuple(f"{number:08x}-1111-4222-8333-{number * 7919:012x}" for number in range(200)))
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    create_keys(tmp_path)
+    return load_authority(tmp_path)
+
+
+def test_a_certificate_holds_the_session_as_its_only_principal_and_the_grant(authority: Authority) -> None:
+    grant, key = a_grant(), asyncssh.generate_private_key("ssh-ed25519")
+    line = authority.sign_grant(grant, public_line(key))
+    certificate = asyncssh.import_certificate(line)
+    assert certificate.principals == [grant.session]
+    assert read_grant(certificate.options["force-command"], grant.session) == grant
+    assert not {"permit-pty", "permit-agent-forwarding", "permit-X11-forwarding", "permit-user-rc"} & set(certificate.options)
+    assert certificate._valid_before == int(grant.valid_before.timestamp())
+    assert certificate._valid_after == int((grant.issued_at - CLOCK_SKEW).timestamp())
+    assert certificate.signing_key.convert_to_public() == authority.user_ca.convert_to_public()
+
+
+@pytest.mark.parametrize(
+    "grant",
+    [
+        a_grant(),
+        a_grant(principal=CROWDED),
+        a_grant(targets=tuple(f"target-{number}" for number in range(32))),
+        a_grant(tags=Tags("dag", "task", "run", 0, -1, "why — because", "T-1")),
+        a_grant(principal=Principal(PrincipalKind.WORKLOAD, "i", "s", "worker", (), {"a": {"b": [1, None, "é"]}})),
+    ],
+    ids=["plain", "200 groups", "32 targets", "all tags", "workload"],
+)
+def test_a_grant_comes_out_of_its_word_as_it_went_in(grant: object) -> None:
+    word = encode_grant(grant)  # type: ignore[arg-type]  # parametrize knows no types
+    assert decode_grant(word) == grant
+    assert word.replace("-", "").replace("_", "").replace("=", "").isalnum(), "one word: force-command is split at blanks"
+
+
+def test_two_hundred_groups_fit_into_a_certificate(authority: Authority) -> None:
+    line = authority.sign_grant(a_grant(principal=CROWDED), public_line(asyncssh.generate_private_key("ssh-ed25519")))
+    assert read_grant(asyncssh.import_certificate(line).options["force-command"], a_session(line)).principal == CROWDED
+
+
+def a_session(line: str) -> str:
+    (session,) = asyncssh.import_certificate(line).principals
+    return session
+
+
+def test_a_grant_too_large_for_a_certificate_is_refused_and_names_whose_it_is() -> None:
+    # Random text, so that it cannot be deflated away.
+    heap = tuple(base64.b85encode(number.to_bytes(3, "big") * 7).decode() + str(hash(number * 7919)) for number in range(4000))
+    with pytest.raises(ProtocolError, match=r"grant of ana@example\.com is too large"):
+        encode_grant(a_grant(principal=replace(ANA, groups=heap)))
+
+
+def _word(body: object) -> str:
+    return base64.urlsafe_b64encode(zlib.compress(json.dumps(body).encode())).decode()
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["", "!", "AAAA", _word([]), _word({}), _word({"v": 2}), _word({"v": 1}), _word({"v": 1, "principal": 3})],
+)
+def test_what_is_no_grant_is_a_protocol_error(word: str) -> None:
+    with pytest.raises(ProtocolError):
+        decode_grant(word)
+
+
+@pytest.mark.parametrize("command", [None, True, "", COMMAND, "sh -c id", f"x{COMMAND} abc"])
+def test_a_certificate_without_a_grant_is_refused(command: object) -> None:
+    with pytest.raises(ProtocolError, match="no grant"):
+        read_grant(command, "session")
+
+
+def test_a_grant_is_good_for_its_own_session_only() -> None:
+    with pytest.raises(ProtocolError, match="another session"):
+        read_grant(f"{COMMAND} {encode_grant(a_grant())}", a_grant().session)
+
+
+@pytest.mark.parametrize("line", ["", "ssh-ed25519 AAAA", "nonsense", "ssh-ed25519"])
+def test_what_is_no_public_key_is_not_signed(authority: Authority, line: str) -> None:
+    with pytest.raises(ProtocolError, match="public_key"):
+        authority.sign_grant(a_grant(), line)
+
+
+def test_a_weak_key_is_not_signed(authority: Authority) -> None:
+    rsa = asyncssh.generate_private_key("ssh-rsa", key_size=2048)
+    with pytest.raises(ProtocolError, match="ssh-ed25519 is needed"):
+        authority.sign_grant(a_grant(), public_line(rsa))
+
+
+def test_a_host_certificate_is_for_the_gateways_names_alone(authority: Authority) -> None:
+    now = datetime.now(UTC)
+    certificate = authority.certify_host(("gateway.example.com",), now)
+    certificate.validate(asyncssh.public_key.CERT_TYPE_HOST, "gateway.example.com")
+    with pytest.raises(ValueError, match="principal"):
+        certificate.validate(asyncssh.public_key.CERT_TYPE_HOST, "other.example.com")
+    with pytest.raises(ValueError, match="expired"):
+        authority.certify_host(("g",), now - timedelta(days=400)).validate(asyncssh.public_key.CERT_TYPE_HOST, "g")
+
+
+def test_keys_are_made_private_and_stay_as_they_are(tmp_path: Path) -> None:
+    directory = tmp_path / "authority"
+    create_keys(directory)
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert all((directory / name).stat().st_mode & 0o777 == 0o600 for name in ("user_ca", "host_ca", "host_key"))
+    create_keys(directory)
+    assert before == {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["user_ca", "host_ca", "host_key"])
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o602])
+def test_a_key_that_others_may_read_is_not_used(tmp_path: Path, name: str, mode: int) -> None:
+    create_keys(tmp_path)
+    (tmp_path / name).chmod(mode)
+    with pytest.raises(ConfigError, match=f"{name}: others may read") as caught:
+        load_authority(tmp_path)
+    assert caught.value.hint == f"chmod 600 {tmp_path / name}"
+
+
+def test_a_missing_and_a_broken_key_are_named(tmp_path: Path) -> None:
+    create_keys(tmp_path)
+    (tmp_path / "host_ca").write_text("rubbish")
+    with pytest.raises(ConfigError, match=r"host_ca: this is not a usable private key"):
+        load_authority(tmp_path)
+    (tmp_path / "user_ca").unlink()
+    with pytest.raises(ConfigError, match=r"user_ca: there is no such key") as caught:
+        load_authority(tmp_path)
+    assert caught.value.hint == "airtunnel gateway init"
+
+
+def test_the_authority_shows_public_parts_only(authority: Authority) -> None:
+    shown = repr(authority) + authority.user_ca_public + authority.host_ca_public
+    assert "PRIVATE" not in shown
+    assert authority.user_ca_public.startswith("ssh-ed25519 ")

@@ -1,0 +1,24 @@
+"""Ids."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from airtunnel.gateway.ids import is_id, new_id
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+def test_ids_are_sorted_by_their_time_and_never_alike() -> None:
+    later = [new_id(NOW + timedelta(milliseconds=number)) for number in range(500)]
+    assert later == sorted(later)
+    assert len({new_id(NOW) for _ in range(500)}) == 500
+
+
+def test_an_id_is_known_by_its_form() -> None:
+    assert is_id(new_id(NOW))
+
+
+@pytest.mark.parametrize("text", ["", "root", new_id(NOW)[:-1], new_id(NOW) + "\n", new_id(NOW).upper(), "i" * 26, '"' + "0" * 25])
+def test_what_could_be_anything_else_is_no_id(text: str) -> None:
+    assert not is_id(text)
