@@ -30,8 +30,9 @@ PATIENCE = 10.0
 class AuditLog:
     """An open audit file. Made by `AuditLog.open`."""
 
-    def __init__(self, file: ChainFile, gateway: str, clock: Callable[[], datetime]) -> None:
+    def __init__(self, file: ChainFile, gateway: str, clock: Callable[[], datetime], *, required: bool = True) -> None:
         self._file = file
+        self._required = required
         self._gateway = gateway
         self._clock = clock
         # Not the loop's default pool: the audit must not queue behind PBKDF2.
@@ -42,16 +43,19 @@ class AuditLog:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path, *, fsync: bool, gateway: str, clock: Callable[[], datetime]) -> AsyncIterator["AuditLog"]:
+    async def open(
+        cls, path: Path, *, fsync: bool, gateway: str, clock: Callable[[], datetime], required: bool = True
+    ) -> AsyncIterator["AuditLog"]:
         """The audit in `path`, continued where it ended; made (mode 0600) if it is not there.
 
         fsync: whether a record must have reached the disk before it counts
         gateway: this gateway's name, in every record; clock: the time, aware
+        required: whether what cannot be recorded must not happen; else a lost record is an error in the log
 
         Raises AuditUnavailable if the file cannot be opened, belongs to another gateway, or does not end in a record.
         """
         file = await asyncio.to_thread(ChainFile, path, fsync=fsync)
-        log = cls(file, gateway, clock)
+        log = cls(file, gateway, clock, required=required)
         try:
             if file.torn:
                 logger.warning("audit log %s: cut off %d bytes of a torn last line", path, file.torn)
@@ -63,8 +67,17 @@ class AuditLog:
     async def write(self, record: Record) -> None:
         """Returns when the record is on disk.
 
-        Raises AuditUnavailable if it cannot be. After a timeout it may still arrive: it then says that something was tried.
+        Raises AuditUnavailable if it cannot be, and is required. After a timeout it may still arrive: it then says that
+        something was tried.
         """
+        try:
+            await self._write(record)
+        except AuditUnavailable as error:
+            if self._required:
+                raise
+            logger.error("a record of %s is lost: %s", record.event, error)
+
+    async def _write(self, record: Record) -> None:
         if self._closed:
             raise AuditUnavailable(f"the audit log {self._file.path} is closed")
         try:

@@ -20,11 +20,11 @@ from airtunnel.gateway import upstream
 from airtunnel.gateway.ids import new_id
 from airtunnel.gateway.service import Service
 from airtunnel.gateway.session import Session
-from airtunnel.model import Decision, EndReason, Target
+from airtunnel.model import Decision, EndReason, Outcome, Request, Target
 from airtunnel.model import Protocol as Spoken
 from airtunnel.tunnel.drive import drive
 from airtunnel.tunnel.relay import Relay
-from airtunnel.tunnel.stream import End
+from airtunnel.tunnel.stream import End, SocketEnd
 from airtunnel.wire import postgres
 
 logger = logging.getLogger(__name__)
@@ -72,6 +72,7 @@ class Connection:
         self._upstream_key: postgres.CancelRequest | None = None
         self._user: str | None = None
         self._database = target.database
+        self._recorded = False
         self._finished = asyncio.Event()
         self._ordered: EndReason | None = None
         """Why the session wants us to end, once it does."""
@@ -84,6 +85,7 @@ class Connection:
         try:
             await self._session.open()
             await self._record(Event.CONNECTION_OPENED)
+            self._recorded = True
             reason, detail = await self._talk(client)
         except Ended as error:
             reason = EndReason(error.reason)
@@ -100,6 +102,8 @@ class Connection:
             self._say(client, AirtunnelError("internal error", hint=f"ask the gateway's operator for connection {self.number}"))
         finally:
             client.close()
+            # Before the end is on disk: a client that closes and connects again must find its place free.
+            self._session.stand_up(self)
             await asyncio.shield(self._close(reason, detail))
 
     async def end(self, reason: EndReason) -> None:
@@ -107,7 +111,10 @@ class Connection:
         self._ordered = reason
         if self._relay is not None:
             await self._stop(self._relay)
-        await self._finished.wait()
+        with contextlib.suppress(TimeoutError):
+            # One that is still logging in, or a client that says nothing, is cut off with its link.
+            async with asyncio.timeout(LAST_WORDS.total_seconds()):
+                await self._finished.wait()
 
     async def _stop(self, relay: Relay) -> None:
         if self._border is None:
@@ -124,13 +131,31 @@ class Connection:
     async def _talk(self, client: End) -> tuple[EndReason, str | None]:
         """Everything from the client's first byte on: why it ended, and what else is to be said of it."""
         if self._target.protocol is Spoken.TCP:
+            await self._sit_down()
             target = await upstream.dial(self._target)
+            self._check_wanted(target)
             return await self._pump(Relay(client, target)), None
         startup = await drive(postgres.read_startup(), client, limit=STARTUP_LIMIT, peer="the client")
         if isinstance(startup, postgres.CancelRequest):
             known = self._session.cancel(startup)
             return EndReason.CLIENT_CLOSED, "cancel request" if known else "cancel request with a key of no connection here"
+        # Only now: a cancel request needs no place, and would find none when it is needed.
+        await self._sit_down()
         return await self._talk_postgres(client, startup), None
+
+    async def _sit_down(self) -> None:
+        limit, decision, grant = self._decision.limits.connections, self._decision, self._session.grant
+        if self._session.sit(self, limit):
+            return
+        reasons = (f"allows {limit} connections at a time, and all are in use",)
+        full = Decision(Outcome.DENIED, decision.rule, decision.place, reasons, for_now=True, commit=decision.commit)
+        request = Request(grant.principal, self._target.name, grant.tags, self._session.source)
+        raise await self._service.refuse(request, full, session=grant.session, connection=self.number)
+
+    def _check_wanted(self, target: SocketEnd) -> None:
+        if self._ordered is not None:  # the session ended while we dialled
+            target.close()
+            raise self._ended(self._ordered)
 
     async def _talk_postgres(self, client: End, startup: postgres.Startup) -> EndReason:
         self._database = self._target.database or startup.database
@@ -140,11 +165,10 @@ class Connection:
             startup, user=lease.user, database=self._target.database, application_name=self._application()
         )
         target, logged_in = await upstream.log_in(self._target, asked, lease)
+        self._check_wanted(target)
         self._upstream_key = logged_in.key
         key = self._session.take_key(self._cancel_soon)
         try:
-            if self._ordered is not None:
-                raise self._ended(self._ordered)
             client.write(postgres.replace_key(logged_in, key))
             self._border = Border(logged_in.reply)
             # In PostgreSQL nobody ends one direction only: a client whose bytes end is gone.
@@ -200,7 +224,8 @@ class Connection:
 
     async def _close(self, reason: EndReason, detail: str | None) -> None:
         try:
-            await self._record(Event.CONNECTION_CLOSED, reason=reason, detail=detail)
+            if self._recorded:
+                await self._record(Event.CONNECTION_CLOSED, reason=reason, detail=detail)
         except AirtunnelError:
             logger.exception("the end of connection %s could not be written down", self.number)
         finally:

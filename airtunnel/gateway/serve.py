@@ -60,6 +60,7 @@ class Gateway:
         self._verifier = verifier
         self._tasks = tasks
         self._stopping = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._api: ApiServer | None = None
         self._ssh: asyncssh.SSHAcceptor | None = None
         self._serving: asyncio.Task[None] | None = None
@@ -76,7 +77,13 @@ class Gateway:
         async with contextlib.AsyncExitStack() as stack:
             store = await stack.enter_async_context(Store.open(config.state))
             audit = await stack.enter_async_context(
-                AuditLog.open(config.audit.file, fsync=config.audit.fsync, gateway=config.name, clock=wall_clock)
+                AuditLog.open(
+                    config.audit.file,
+                    fsync=config.audit.fsync,
+                    required=config.audit.required,
+                    gateway=config.name,
+                    clock=wall_clock,
+                )
             )
             service = Service(config, policy, authority, audit, store)
             leases = Leases(service)
@@ -98,11 +105,17 @@ class Gateway:
                 raise group.exceptions[0] from None
 
     async def run(self) -> None:
-        """Serve until `stop`."""
+        """Serve until `stop`; then running sessions get their time (`sessions: {drain: ...}`), or until the second `stop`."""
         await self._stopping.wait()
+        waits = [asyncio.ensure_future(self.sessions.vacant()), asyncio.ensure_future(self._hurried.wait())]
+        await asyncio.wait(waits, timeout=self.service.config.drain.total_seconds(), return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
 
     def stop(self) -> None:
-        """Drain and end; what `open` opened closes."""
+        """No new sessions from now on; the second time: no waiting for those that run."""
+        if self._stopping.is_set():
+            self._hurried.set()
         self.service.draining = True
         self._stopping.set()
 

@@ -16,7 +16,7 @@ from airtunnel.gateway.connection import STARTUP_LIMIT, Connection
 from airtunnel.gateway.ids import is_id, new_id
 from airtunnel.gateway.service import Service
 from airtunnel.gateway.session import Session, Sessions
-from airtunnel.model import EndReason, Protocol
+from airtunnel.model import EndReason, Grant, Protocol
 from airtunnel.tunnel.drive import drive
 from airtunnel.tunnel.stream import PACKET, WINDOW, ChannelEnd
 from airtunnel.wire import postgres
@@ -117,7 +117,12 @@ class Guest(asyncssh.SSHServer):
             logger.warning("ssh connection from %s refused: %s", self._source, error)
             conn.disconnect(asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, f"airtunnel: {error}")
             return
-        self._session = self._door.sessions.enter(grant, self, self._source)
+        session = self._session = self._door.sessions.enter(grant, self, self._source)
+        if session.ended is not None or self._service.draining:
+            # It came while the others were told to go, and would otherwise outlive them.
+            self.cut(session.ended or EndReason.DRAINING)
+            return
+        self._door.tasks.create_task(self._check_revoked(grant))
 
     def connection_requested(
         self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
@@ -146,16 +151,9 @@ class Guest(asyncssh.SSHServer):
         number = new_id(self._service.clock())
         try:
             target, decision = await self._service.check_grant(session.grant, name, self._source, number)
-            self._check_room(session, decision.limits.connections, name, decision.rule, str(decision.place))
         except AirtunnelError as error:
             return self._refuse(name, error)
         return self._once_open(Connection(self._service, session, target, decision, number).run)
-
-    def _check_room(self, session: Session, limit: int | None, name: str, rule: str, place: str) -> None:
-        if limit is not None and session.crowd >= limit:
-            who = session.grant.principal.name
-            reasons = (f"allows {limit} connections at a time, and all are in use",)
-            raise Refused(who=who, target=name, rule=rule, place=place, reasons=reasons, for_now=True)
 
     def _refuse(self, name: str, error: AirtunnelError) -> ChannelEnd:
         """The refusal in the target's own protocol; for a stock `ssh`, and where no protocol is known, as the channel's."""
@@ -176,6 +174,14 @@ class Guest(asyncssh.SSHServer):
                 end.abort()
 
         return ChannelEnd(lambda end: _ignore(self._door.tasks.create_task(guarded(end))))
+
+    async def _check_revoked(self, grant: Grant) -> None:
+        """No channel opens for a revoked grant anyway; its link is not to stay, either."""
+        try:
+            if await self._service.store.is_revoked(grant):
+                self.cut(EndReason.REVOKED)
+        except AirtunnelError as error:
+            logger.warning("session %s: %s", grant.session, error)
 
     async def _leave(self, session: Session) -> None:
         try:

@@ -51,6 +51,7 @@ class Session:
         self.links: set[Link] = set()
         self.ended: EndReason | None = None
         self._tenants: set[Tenant] = set()
+        self._seated: set[Tenant] = set()
         self._vacant = asyncio.Event()
         self._vacant.set()
         self._service = service
@@ -78,10 +79,16 @@ class Session:
                 self._borrowed[target.name] = target, await self._leases.borrow(self.grant, target)
             return self._borrowed[target.name][1]
 
-    @property
-    def crowd(self) -> int:
-        """How many connections it has now."""
-        return len(self._tenants)
+    def sit(self, tenant: Tenant, limit: int | None) -> bool:
+        """A place among the `limit` connections that may be used at a time, until it stands up. False if all are taken."""
+        if limit is not None and len(self._seated) >= limit:
+            return False
+        self._seated.add(tenant)
+        return True
+
+    def stand_up(self, tenant: Tenant) -> None:
+        """Its place is free again."""
+        self._seated.discard(tenant)
 
     def move_in(self, tenant: Tenant) -> None:
         """A connection begins."""
@@ -213,6 +220,10 @@ class Sessions:
     async def drain(self) -> None:
         """End all, and wait until each has given back what it borrowed."""
         await self.end_where(lambda _: True, EndReason.DRAINING)
+        await self.vacant()
+
+    async def vacant(self) -> None:
+        """Wait until no session runs, and each has given back what it borrowed."""
         while self._running or self._closing:
             await self._change(TICK)
 

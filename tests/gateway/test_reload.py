@@ -28,7 +28,7 @@ async def test_a_session_that_the_new_policy_would_not_grant_ends_and_says_so(la
         account = await site.account("ana")
         async with Tunnels.open(account, ["warehouse"], Tags()) as tunnels:
             way = await tunnels.listen("warehouse")
-            connection = await asyncio.to_thread(psycopg.connect, way.url, autocommit=True)
+            connection = await asyncio.to_thread(lambda: psycopg.connect(way.url, autocommit=True))
             policy = POLICY.replace("groups: [data-eng]", "groups: [on-call]")
             lab.write(policy)
             await asyncio.wait_for(tunnels.link.over.wait(), LIMIT)
@@ -46,7 +46,7 @@ async def test_a_session_that_the_new_policy_would_not_grant_ends_and_says_so(la
 async def test_a_session_that_the_new_policy_still_grants_goes_on(lab: Lab) -> None:
     async with lab.gateway() as site, Tunnels.open(await site.account("ana"), ["warehouse"], Tags()) as tunnels:
         way = await tunnels.listen("warehouse")
-        with await asyncio.to_thread(psycopg.connect, way.url, autocommit=True) as connection:
+        with await asyncio.to_thread(lambda: psycopg.connect(way.url, autocommit=True)) as connection:
             lab.write(POLICY.replace("name: engineers", "name: all-engineers"))
             await seen(site, "policy.reloaded")
             assert await asyncio.to_thread(lambda: connection.execute("SELECT 1").fetchone()) == (1,)
