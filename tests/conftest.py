@@ -1,5 +1,6 @@
-"""Fixtures of the whole path."""
+"""Fixtures of the whole path, and what a skipped test means."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,3 +37,11 @@ def known_tokens() -> dict[str, TokenSet]:
 def lab(provider: Provider, database: PrivateDatabase, known_tokens: dict[str, TokenSet], tmp_path: Path) -> Lab:
     """Provider and database, and a directory for gateways."""
     return Lab(provider, database, tmp_path, known_tokens)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where everything is installed, a test that does not run is a failure: AIRTUNNEL_TEST_SKIPS=fail says so."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("AIRTUNNEL_TEST_SKIPS") == "fail" and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -187,11 +187,11 @@ class Check:
         _hold(outside == ["gateway.started", "gateway.stopped"], f"outside of sessions: {outside}")
         _hold(len(sessions) == len(self._expected), f"{len(sessions)} sessions instead of {len(self._expected)}")
         for found, expected in zip(sessions.values(), self._expected, strict=True):
-            _hold(_matches(found, expected), f"a session has the records {found} instead of {expected}")
+            _hold(matches(found, expected), f"a session has the records {found} instead of {expected}")
         return f"{verified.count} records of {len(sessions)} sessions, exactly as expected, in an unbroken chain"
 
 
-def _matches(found: list[str], expected: list[str]) -> bool:
+def matches(found: list[str], expected: list[str]) -> bool:
     """Whether the records are the expected ones, in order; `*` stands for a lease and any connections, each one closed."""
     if "*" not in expected:
         return found == expected
