@@ -8,11 +8,13 @@ async with lab.gateway(POLICY) as site:
 import asyncio
 import contextlib
 import json
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from airtunnel.config.client import ClientConfig, Context
 from airtunnel.config.gateway import load_gateway
 from airtunnel.demo.database import PrivateDatabase
 from airtunnel.demo.people import PEOPLE
@@ -23,7 +25,7 @@ from airtunnel.gateway.serve import Gateway
 from airtunnel.gateway.setup import create_certificate
 from airtunnel.identity.device import DevicePrompt
 from airtunnel.identity.login import log_in
-from airtunnel.identity.store import MemoryStore
+from airtunnel.identity.store import MemoryStore, open_store
 from airtunnel.identity.tokens import save_tokens
 from airtunnel.identity.tokenset import TokenSet
 from airtunnel.tunnel.account import Account
@@ -101,6 +103,16 @@ class Site:
         store = MemoryStore()
         save_tokens(store, self.published, self.address, await self.lab.tokens(login))
         return Account(self.address, self.published, store, self.ca, self.directory / "client")
+
+    async def environ(self, login: str) -> dict[str, str]:
+        """The environment in which `airtunnel` finds this person logged in."""
+        client = self.directory / "client"
+        store = open_store("file", client / "state" / "tokens")
+        save_tokens(store, self.published, self.address, await self.lab.tokens(login))
+        config = ClientConfig(client / "config.toml")
+        config.put(Context("test", self.address, str(self.ca), "file", issuer=self.published.issuer))
+        config.save()
+        return os.environ | {"AIRTUNNEL_CONFIG_DIR": str(client), "AIRTUNNEL_STATE_DIR": str(client / "state")}
 
     def records(self, *events: str) -> list[dict[str, Any]]:  # Any: JSON
         """The audit's records so far, all or those of some events."""
