@@ -4,6 +4,7 @@ A bearer token is seen here and by the provider only; it never crosses SSH. Erro
 message and hint; what is wrong with a token is for the audit, not for its bearer.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -21,11 +22,18 @@ from airtunnel.gateway.grants import issue_grant, list_targets
 from airtunnel.gateway.ids import new_id
 from airtunnel.gateway.service import Service
 from airtunnel.gateway.session import Sessions
+from airtunnel.gateway.throttle import Throttle
 from airtunnel.identity.verify import Verified, Verifier
 from airtunnel.model import EndReason
 from airtunnel.wire.control import MAX_BODY, WELL_KNOWN, GrantRequest, Published
 
 logger = logging.getLogger(__name__)
+
+BODY_LIMIT = timedelta(seconds=10)
+"""For a body of at most MAX_BODY to arrive."""
+REJECTIONS_RATE = 1.0
+"""Rejected tokens written down, per second and source: 86,400 lines a day from one that tries all the time, about 40 MB."""
+REJECTIONS_BURST = 20
 
 STATUS: tuple[tuple[type[AirtunnelError], int], ...] = (
     (Refused, 403),
@@ -44,6 +52,7 @@ class Api:
         self._sessions = sessions
         self._verifier = verifier
         self._published = published.encode()
+        self._rejections = Throttle(REJECTIONS_RATE, REJECTIONS_BURST)
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -99,14 +108,20 @@ class Api:
         try:
             return await self._verifier.verify(token)
         except TokenRejected as error:
-            number = new_id(self._service.clock())
-            await self._service.audit.write(
-                Record(Event.TOKEN_REJECTED, request=number, source=_source(request), detail=error.message)
-            )
-            logger.info("request %s: token rejected: %s", number, error.message)
+            number = await self._reject(_source(request), error.message)
             raise LoginRequired(
                 "the gateway does not accept this login", details=(f"request: {number}",), hint="airtunnel login"
             ) from None
+
+    async def _reject(self, source: str | None, why: str) -> str:
+        """Write a rejected token down; the request's id. Not each of thousands: a stranger must not fill the audit's disk."""
+        number = new_id(self._service.clock())
+        missed = self._rejections.take(source or "", asyncio.get_running_loop().time())
+        if missed is not None:
+            detail = f"{why} (and {missed} more from there, not written down)" if missed else why
+            await self._service.audit.write(Record(Event.TOKEN_REJECTED, request=number, source=source, detail=detail))
+            logger.info("request %s: token rejected: %s", number, detail)
+        return number
 
     def _answer(self, handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         async def answered(request: Request) -> Response:
@@ -123,10 +138,14 @@ class Api:
 
 async def _body(request: Request) -> bytes:
     parts = bytearray()
-    async for part in request.stream():
-        parts += part
-        if len(parts) > MAX_BODY:
-            raise ProtocolError(f"the body is larger than {MAX_BODY} bytes")
+    try:
+        async with asyncio.timeout(BODY_LIMIT.total_seconds()):
+            async for part in request.stream():
+                parts += part
+                if len(parts) > MAX_BODY:
+                    raise ProtocolError(f"the body is larger than {MAX_BODY} bytes")
+    except TimeoutError:
+        raise ProtocolError(f"the body did not arrive within {BODY_LIMIT.total_seconds():g} s") from None
     return bytes(parts)
 
 

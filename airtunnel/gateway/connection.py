@@ -40,28 +40,40 @@ class Border:
 
     def __init__(self, tail: bytes) -> None:
         self.reached = asyncio.Event()
+        self.relay: Relay
         self._tail = tail[-6:]
-        self._relay: Relay | None = None
+        self._asked = 0
+        self._stopping = False
 
     def see(self, data: bytes) -> None:
         """A chunk went down to the client."""
         self._tail = data[-6:] if len(data) >= 6 else (self._tail + data)[-6:]
-        if self._relay is not None and postgres.at_boundary(self._tail):
-            # At once, in this call: the next chunk may come before any task wakes up.
-            self.reached.set()
-            self._relay.stop()
+        if postgres.at_boundary(self._tail):
+            self._asked = self.relay.up.count if data else self._asked
+            if self._stopping:
+                # At once, in this call: the next chunk may come before any task wakes up.
+                self.reached.set()
+                self.relay.stop()
 
-    def stop(self, relay: Relay) -> None:
-        """Stop `relay` as soon as the target stands between two messages: now, if it does."""
-        self._relay = relay
+    @property
+    def quiet(self) -> bool:
+        """Whether the target stands between two messages and has been asked nothing since."""
+        return postgres.at_boundary(self._tail) and self._asked == self.relay.up.count
+
+    def stop(self) -> None:
+        """Stop the relay as soon as the target stands between two messages: now, if it does, also when it works in silence."""
+        self._stopping = True
         self.see(b"")
 
 
 class Connection:
     """One client of one target in a session."""
 
-    def __init__(self, service: Service, session: Session, target: Target, decision: Decision, number: str) -> None:
+    def __init__(
+        self, service: Service, session: Session, target: Target, decision: Decision, number: str, source: str | None
+    ) -> None:
         self.number = number
+        self._source = source
         self._service = service
         self._session = session
         self._target = target
@@ -95,7 +107,7 @@ class Connection:
             logger.info("connection %s: %s", self.number, error.message)
             self._say(client, error)
         except ConnectionError:
-            reason = EndReason.CLIENT_CLOSED
+            reason = self._ordered or EndReason.CLIENT_CLOSED
         except Exception:
             detail = "internal error"
             logger.exception("connection %s failed", self.number)
@@ -116,11 +128,19 @@ class Connection:
             async with asyncio.timeout(LAST_WORDS.total_seconds()):
                 await self._finished.wait()
 
+    def idle_too_long(self) -> bool:
+        """Whether its rule's limit for doing nothing has passed. A query that runs is not nothing."""
+        limit, relay = self._decision.limits.idle, self._relay
+        if limit is None or relay is None or self._ordered is not None:
+            return False
+        busy = self._border is not None and not self._border.quiet
+        return not busy and relay.idle() > limit.total_seconds()
+
     async def _stop(self, relay: Relay) -> None:
         if self._border is None:
             relay.stop()
             return
-        self._border.stop(relay)
+        self._border.stop()
         if not self._border.reached.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORDS.total_seconds()):
@@ -172,11 +192,13 @@ class Connection:
             client.write(postgres.replace_key(logged_in, key))
             self._border = Border(logged_in.reply)
             # In PostgreSQL nobody ends one direction only: a client whose bytes end is gone.
-            relay = Relay(client, target, half_close=False, watch=self._border.see)
-            reason = await self._pump(relay)
-            if self._ordered is None and relay.tail != postgres.TERMINATE and not target.lost:
-                await self._cancel()
-            return reason
+            self._border.relay = relay = Relay(client, target, half_close=False, watch=self._border.see)
+            try:
+                return await self._pump(relay)
+            finally:
+                # Whatever the end: what still runs for a client that is gone must not run on, and commit.
+                if relay.tail != postgres.TERMINATE and not target.lost:
+                    self._cancel_soon()
         finally:
             self._session.drop_key(key)
 
@@ -246,7 +268,7 @@ class Connection:
                 protocol=self._target.protocol,
                 tags=grant.tags,
                 decision=self._decision,
-                source=self._session.source,
+                source=self._source,
                 upstream=str(self._target.address),
                 database=self._database,
                 lease=self._user,

@@ -6,11 +6,14 @@ recover    at start: what an earlier process of this gateway left behind
 """
 
 import asyncio
+import hashlib
 import logging
 import secrets
+import socket
 from datetime import timedelta
 
 from airtunnel.audit.record import Event, Record
+from airtunnel.config.gateway import GatewayConfig
 from airtunnel.credentials.source import Loan, Source, find_source, spec_of
 from airtunnel.errors import AirtunnelError, CredentialUnavailable
 from airtunnel.gateway.ids import new_id
@@ -26,12 +29,23 @@ ROUND = timedelta(seconds=60)
 """Between two rounds of the janitor."""
 
 
+GRACE = timedelta(seconds=60)
+"""After a lease has expired, until any gateway may give it back for the one that has not."""
+
+
+def instance(config: GatewayConfig) -> str:
+    """What tells this gateway from its replicas, but not from its next start: machine, and the audit that it alone writes."""
+    where = f"{socket.gethostname()}:{config.audit.file}"
+    return f"{config.name}@{hashlib.sha256(where.encode()).hexdigest()[:12]}"
+
+
 class Leases:
     """The desk where sessions borrow and give back."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._sources: dict[str, Source] = {}
+        self._gateway = instance(service.config)
         self._lent: set[str] = set()
         """Leases in use by sessions of this process: `tend` leaves them alone."""
 
@@ -40,8 +54,13 @@ class Leases:
         source = self._source(target)
         service = self._service
         lease_id = secrets.token_hex(6)
-        await service.store.put_lease(lease_id, grant.session, target.name, service.config.name, grant.ends_at)
+        # Before its row is there: a round of `tend` that sees the row must leave it alone.
         self._lent.add(lease_id)
+        try:
+            await service.store.put_lease(lease_id, grant.session, target.name, self._gateway, grant.ends_at)
+        except BaseException:
+            self._lent.discard(lease_id)
+            raise
         loan = Loan(lease_id, target, grant.principal, grant.session, grant.tags, grant.ends_at)
         try:
             async with asyncio.timeout(LEND_LIMIT.total_seconds()):
@@ -64,14 +83,14 @@ class Leases:
                 await self._source(target).take_back(target, lease_id)
             await self._service.store.lease_returned(lease_id)
             await self._record(Event.LEASE_RETURNED, target, lease_id, session=session, user=user)
-        except (AirtunnelError, TimeoutError, OSError) as error:
-            logger.warning("lease %s of %s is not back yet: %s", lease_id, target.name, error)
-            await self._try_record(target, lease_id, session, str(error))
+        except Exception as error:  # whatever it was: it is tried again, and those behind it must have their turn
+            logger.warning("lease %s of %s is not back yet: %s", lease_id, target.name, error or type(error).__name__)
+            await self._try_record(target, lease_id, session, str(error) or type(error).__name__)
 
     async def tend(self) -> None:
         """One round: give back what is still out, let the sources remove what has expired, forget what is over."""
         service = self._service
-        for row in await service.store.outstanding(service.config.name):
+        for row in await service.store.outstanding(self._gateway, expired_before=service.clock() - GRACE):
             target = service.policy.targets.get(row.target)
             if target is None or target.credential is None:
                 logger.error("lease %s is out, and its target %s is no longer in the policy", row.lease_id, row.target)
@@ -100,8 +119,8 @@ class Leases:
         try:
             async with asyncio.timeout(RETURN_LIMIT.total_seconds()):
                 count = await self._source(target).sweep(target)
-        except (AirtunnelError, TimeoutError, OSError) as error:
-            logger.warning("the janitor could not look at %s: %s", target.name, error)
+        except Exception as error:  # one target's fault must not keep the janitor from the others
+            logger.warning("the janitor could not look at %s: %s", target.name, error or type(error).__name__)
         else:
             if count:
                 logger.info("the janitor removed %d expired credentials of %s", count, target.name)

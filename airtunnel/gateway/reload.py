@@ -6,17 +6,19 @@ file changed, or SIGHUP  ->  load  ->  good:    it holds from now on; sessions t
 
 import asyncio
 import logging
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from airtunnel.audit.record import Event, Record
+from airtunnel.credentials.source import check_options
 from airtunnel.errors import AirtunnelError
 from airtunnel.gateway.ids import new_id
 from airtunnel.gateway.service import Service
 from airtunnel.gateway.session import Session, Sessions
-from airtunnel.model import EndReason, Request
-from airtunnel.policy.decide import decide
+from airtunnel.model import EndReason, Target
 from airtunnel.policy.load import load_policy
+from airtunnel.policy.rules import Policy
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +34,9 @@ class PolicyWatch:
     def __init__(self, service: Service, sessions: Sessions) -> None:
         self._service = service
         self._sessions = sessions
-        self._seen = stamp(service.config.policy)
+        self._seen: Stamp | None = stamp(service.config.policy)
         self._asked = asyncio.Event()
+        self._fault = ""
 
     def reload(self) -> None:
         """Load again, whether the files look changed or not."""
@@ -50,13 +53,14 @@ class PolicyWatch:
             now = await asyncio.to_thread(stamp, self._service.config.policy)
             if now != self._seen or self._asked.is_set():
                 self._asked.clear()
-                self._seen = now
-                await self._load()
+                # Tried again at the next look if it fails: what failed may be the audit's disk, and not the policy.
+                self._seen = now if await self._load() else None
 
-    async def _load(self) -> None:
+    async def _load(self) -> bool:
+        """Whether the policy in the files now holds."""
         service = self._service
         try:
-            policy = await asyncio.to_thread(load_policy, service.config.policy)
+            policy = await asyncio.to_thread(read_policy, service.config.policy)
             # Written down before it holds: what cannot be recorded does not happen.
             await service.audit.write(
                 Record(
@@ -66,19 +70,38 @@ class PolicyWatch:
                 )
             )
         except AirtunnelError as error:
-            logger.error("the new policy is not taken, the old one still holds: %s", error)
-            return
-        service.policy = policy
-        ended = await self._sessions.end_where(self._no_longer, EndReason.POLICY_CHANGED)
-        logger.info("policy: %d targets, %d rules; %d sessions ended by it", len(policy.targets), len(policy.rules), ended)
+            if str(error) != self._fault:
+                logger.error("the new policy is not taken, the old one still holds: %s", error)
+            self._fault = str(error)
+            return False
+        self._fault = ""
+        before, service.policy = service.policy, policy
+        changed = {name for name, target in before.targets.items() if not same_target(target, policy.targets.get(name))}
 
-    def _no_longer(self, session: Session) -> bool:
-        """Whether any target of the session's grant would be refused now."""
-        grant, now = session.grant, self._service.clock()
-        return not all(
-            decide(self._service.policy, Request(grant.principal, name, grant.tags, session.source), now).allowed
-            for name in grant.targets
-        )
+        def no_longer(session: Session) -> bool:
+            # What was borrowed from a target as it was must not be used on the target as it is.
+            return not changed.isdisjoint(session.grant.targets) or not session.still_granted()
+
+        ended = await self._sessions.end_where(no_longer, EndReason.POLICY_CHANGED)
+        logger.info("policy: %d targets, %d rules; %d sessions ended by it", len(policy.targets), len(policy.rules), ended)
+        return True
+
+
+def read_policy(path: Path) -> Policy:
+    """The policy at `path`, with each target's credential looked at. Raises ConfigError."""
+    policy = load_policy(path)
+    for target in policy.targets.values():
+        check_options(target)
+    return policy
+
+
+def same_target(one: Target, other: Target | None) -> bool:
+    """Whether two targets are the same but for the lines they stand in."""
+    if other is None or (one.credential is None) != (other.credential is None):
+        return False
+    if one.credential is not None and other.credential is not None:
+        other = replace(other, credential=replace(other.credential, place=one.credential.place))
+    return replace(other, place=one.place) == one
 
 
 def stamp(path: Path) -> Stamp:

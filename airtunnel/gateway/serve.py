@@ -8,11 +8,10 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import asyncssh
-import uvicorn
 
 from airtunnel import __version__
 from airtunnel.audit.log import AuditLog
@@ -21,50 +20,40 @@ from airtunnel.config.gateway import GatewayConfig, ProviderConfig
 from airtunnel.errors import AddressTaken
 from airtunnel.gateway.api import Api
 from airtunnel.gateway.authority import load_authority
+from airtunnel.gateway.https import Server, bind, make_server
 from airtunnel.gateway.ids import new_id
 from airtunnel.gateway.leases import Leases
-from airtunnel.gateway.reload import PolicyWatch
+from airtunnel.gateway.reload import PolicyWatch, read_policy
 from airtunnel.gateway.server import Door
 from airtunnel.gateway.service import Service, wall_clock
 from airtunnel.gateway.session import Sessions
 from airtunnel.gateway.store import Store
+from airtunnel.gateway.tasks import Tasks
 from airtunnel.identity.claims import ClaimMap
 from airtunnel.identity.http import http_client
 from airtunnel.identity.verify import TrustedIssuer, Verifier
-from airtunnel.model import Address
-from airtunnel.policy.load import load_policy
 from airtunnel.wire.control import Published
 
 logger = logging.getLogger(__name__)
 
-BACKLOG = 1024
-"""Connections waiting to be accepted: a whole company coming back after lunch."""
-
-
-class ApiServer(uvicorn.Server):
-    """uvicorn inside somebody else's event loop: signals are the gateway's business."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+CLOSE_LIMIT = timedelta(seconds=20)
+"""For sessions to end, and for what they borrowed to go back. Their time before that is `sessions: {drain: ...}`."""
 
 
 class Gateway:
     """The parts of a gateway and its two ports."""
 
-    def __init__(self, service: Service, leases: Leases, verifier: Verifier, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, service: Service, leases: Leases, verifier: Verifier) -> None:
         self.service = service
         self.sessions = Sessions(service, leases)
         self._leases = leases
         self._watch = PolicyWatch(service, self.sessions)
         self._verifier = verifier
-        self._tasks = tasks
+        self._tasks = Tasks()
         self._stopping = asyncio.Event()
         self._hurried = asyncio.Event()
-        self._api: ApiServer | None = None
+        self._api: Server | None = None
         self._ssh: asyncssh.SSHAcceptor | None = None
-        self._serving: asyncio.Task[None] | None = None
-        self._background: list[asyncio.Task[None]] = []
         self.published: Published | None = None
         self.https_port = 0
 
@@ -72,7 +61,7 @@ class Gateway:
     @contextlib.asynccontextmanager
     async def open(cls, config: GatewayConfig) -> AsyncIterator["Gateway"]:
         """A gateway that accepts on both ports. Raises ConfigError, AddressTaken, and what its parts raise."""
-        policy = load_policy(config.policy)
+        policy = read_policy(config.policy)
         authority = load_authority(config.authority.directory)
         async with contextlib.AsyncExitStack() as stack:
             store = await stack.enter_async_context(Store.open(config.state))
@@ -90,19 +79,12 @@ class Gateway:
             stack.push_async_callback(leases.aclose)
             client = await stack.enter_async_context(http_client())
             verifier = Verifier([_trusted(one) for one in config.providers], client=client, clock=wall_clock)
+            gateway = cls(service, leases, verifier)
             try:
-                async with asyncio.TaskGroup() as tasks:
-                    gateway = cls(service, leases, verifier, tasks)
-                    try:
-                        await gateway._start()
-                        yield gateway
-                    finally:
-                        await gateway._close()
-            except BaseExceptionGroup as group:
-                if len(group.exceptions) > 1:
-                    raise
-                # The block's own error, as it was raised: a caller must not see that tasks are grouped here.
-                raise group.exceptions[0] from None
+                await gateway._start()
+                yield gateway
+            finally:
+                await gateway._close()
 
     async def run(self) -> None:
         """Serve until `stop`; then running sessions get their time (`sessions: {drain: ...}`), or until the second `stop`."""
@@ -134,7 +116,7 @@ class Gateway:
         door = Door(self.service, self.sessions, self._tasks)
         try:
             self._ssh = await door.listen(config.listen.ssh.host, config.listen.ssh.port, (config.public.ssh.host,))
-            listening = _bind(config.listen.https)
+            listening = bind(config.listen.https.host, config.listen.https.port)
         except OSError as error:
             raise AddressTaken(
                 f"cannot listen: {error.strerror or error}", hint="`listen:` in the gateway's configuration"
@@ -142,34 +124,25 @@ class Gateway:
         self.https_port = listening.getsockname()[1]
         self.published = self._publish(self._ssh.get_port())
         api = Api(self.service, self.sessions, self._verifier, self.published)
-        self._api = ApiServer(
-            uvicorn.Config(
-                api.app(),
-                ssl_certfile=str(config.tls.certificate),
-                ssl_keyfile=str(config.tls.key),
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                server_header=False,
-                timeout_graceful_shutdown=2,
-            )
-        )
-        self._serving = self._tasks.create_task(self._api.serve(sockets=[listening]))
-        self._background = [
-            self._tasks.create_task(work) for work in (self.sessions.run(), self._leases.run(), self._watch.run())
-        ]
+        self._api = make_server(api.app(), config.tls.certificate, config.tls.key)
+        self._tasks.spawn(self._api.serve(sockets=[listening]), "the HTTPS server")
+        self._tasks.keep(self.sessions.run, "looking after sessions")
+        self._tasks.keep(self._leases.run, "looking after leases")
+        self._tasks.keep(self._watch.run, "following the policy")
         logger.info("gateway %s: https on port %d, ssh on port %d", config.name, self.https_port, self._ssh.get_port())
 
     async def _close(self) -> None:
         self.service.draining = True
         if self._ssh is not None:
             self._ssh.close()
-        await self.sessions.drain()
-        for task in self._background:
-            task.cancel()
-        if self._api is not None and self._serving is not None:
+        try:
+            async with asyncio.timeout(CLOSE_LIMIT.total_seconds()):
+                await self.sessions.drain()
+        except TimeoutError:
+            logger.error("%d sessions did not end in time; what they borrowed goes back at the next start", len(self.sessions))
+        if self._api is not None:
             self._api.should_exit = True
-            await self._serving
+        await self._tasks.aclose(CLOSE_LIMIT)
         await self._record(Event.GATEWAY_STOPPED, None)
 
     async def _record(self, event: Event, detail: str | None) -> None:
@@ -191,11 +164,6 @@ class Gateway:
             host_cas=(self.service.authority.host_ca_public,),
             version=__version__,
         )
-
-
-def _bind(address: Address) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    return socket.create_server((address.host, address.port), family=family, backlog=BACKLOG)
 
 
 def _trusted(provider: ProviderConfig) -> TrustedIssuer:

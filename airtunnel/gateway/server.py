@@ -3,9 +3,9 @@
 Only `direct-tcpip` to the name of a target exists here: no shell, no command, no file transfer, no forwarding back, no agent.
 """
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
 
 import asyncssh
@@ -16,6 +16,7 @@ from airtunnel.gateway.connection import STARTUP_LIMIT, Connection
 from airtunnel.gateway.ids import is_id, new_id
 from airtunnel.gateway.service import Service
 from airtunnel.gateway.session import Session, Sessions
+from airtunnel.gateway.tasks import Tasks
 from airtunnel.model import EndReason, Grant, Protocol
 from airtunnel.tunnel.drive import drive
 from airtunnel.tunnel.stream import PACKET, WINDOW, ChannelEnd
@@ -38,12 +39,33 @@ STOCK = "SSH-2.0-OpenSSH"
 class Door:
     """What all SSH connections of this gateway share."""
 
-    def __init__(self, service: Service, sessions: Sessions, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, service: Service, sessions: Sessions, tasks: Tasks) -> None:
         self.service = service
         self.sessions = sessions
         self.tasks = tasks
-        self.waiting: set[asyncssh.SSHServerConnection] = set()
-        """Connections that have not authenticated yet."""
+        self._waiting: dict[asyncssh.SSHServerConnection, str | None] = {}
+        """Connections that have not authenticated yet, the oldest first, and where they come from."""
+
+    def welcome(self, connection: asyncssh.SSHServerConnection, source: str | None) -> None:
+        """Let one more in that has not logged in. If that is one too many, the source with most of them loses its oldest.
+
+        So whoever opens connections and says nothing pushes out their own, and not everybody else.
+        """
+        self._waiting[connection] = source
+        if len(self._waiting) > self.service.config.ssh.max_unauthenticated:
+            busiest, _ = Counter(self._waiting.values()).most_common(1)[0]
+            oldest = next(one for one, where in self._waiting.items() if where == busiest)
+            logger.warning("ssh: too many that have not logged in; the oldest of %s is cut off", busiest)
+            del self._waiting[oldest]
+            oldest.abort()
+
+    def settle(self, connection: asyncssh.SSHServerConnection) -> None:
+        """It has logged in, or is gone."""
+        self._waiting.pop(connection, None)
+
+    def begin(self, work: Coroutine[object, object, None], source: str | None) -> None:
+        """A channel is open: run its connection."""
+        self.tasks.spawn(work, f"a connection from {source}")
 
     async def listen(self, host: str, port: int, names: tuple[str, ...]) -> asyncssh.SSHAcceptor:
         """Start to accept. `names` are the host names for which the host key is certified."""
@@ -91,11 +113,10 @@ class Guest(asyncssh.SSHServer):
         self._connection = conn
         peer = conn.get_extra_info("peername")
         self._source = peer[0] if isinstance(peer, tuple) else None
-        if len(self._door.waiting) >= self._service.config.ssh.max_unauthenticated or self._service.draining:
-            logger.warning("ssh connection from %s refused: too many that have not logged in", self._source)
+        if self._service.draining:
             conn.abort()
-            return
-        self._door.waiting.add(conn)
+        else:
+            self._door.welcome(conn, self._source)
 
     def begin_auth(self, username: str) -> bool:
         # Our own CA, for this user name and no other: with `principals=` a certificate without principals matches nothing,
@@ -110,7 +131,7 @@ class Guest(asyncssh.SSHServer):
         conn = self._connection
         if conn is None:
             return
-        self._door.waiting.discard(conn)
+        self._door.settle(conn)
         try:
             grant = read_grant(conn.get_certificate_option("force-command"), self._username)
         except ProtocolError as error:
@@ -122,7 +143,7 @@ class Guest(asyncssh.SSHServer):
             # It came while the others were told to go, and would otherwise outlive them.
             self.cut(session.ended or EndReason.DRAINING)
             return
-        self._door.tasks.create_task(self._check_revoked(grant))
+        self._door.tasks.spawn(self._check_revoked(grant), f"looking up session {grant.session}")
 
     def connection_requested(
         self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
@@ -135,9 +156,11 @@ class Guest(asyncssh.SSHServer):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._connection is not None:
-            self._door.waiting.discard(self._connection)
+            self._door.settle(self._connection)
         if self._session is not None:
-            self._door.tasks.create_task(self._leave(self._session))
+            self._door.tasks.spawn(
+                self._door.sessions.leave(self._session, self), f"the end of session {self._session.grant.session}"
+            )
             self._session = None
 
     def cut(self, reason: EndReason) -> None:
@@ -153,7 +176,7 @@ class Guest(asyncssh.SSHServer):
             target, decision = await self._service.check_grant(session.grant, name, self._source, number)
         except AirtunnelError as error:
             return self._refuse(name, error)
-        return self._once_open(Connection(self._service, session, target, decision, number).run)
+        return self._once_open(Connection(self._service, session, target, decision, number, self._source).run)
 
     def _refuse(self, name: str, error: AirtunnelError) -> ChannelEnd:
         """The refusal in the target's own protocol; for a stock `ssh`, and where no protocol is known, as the channel's."""
@@ -164,16 +187,15 @@ class Guest(asyncssh.SSHServer):
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, one_line(error)) from error
         return self._once_open(lambda end: refuse_postgres(end, error, STARTUP_LIMIT))
 
-    def _once_open(self, run: Callable[[ChannelEnd], Awaitable[None]]) -> ChannelEnd:
-        async def guarded(end: ChannelEnd) -> None:
+    def _once_open(self, run: Callable[[ChannelEnd], Coroutine[object, object, None]]) -> ChannelEnd:
+        async def whole(end: ChannelEnd) -> None:
             try:
                 await run(end)
-            except Exception:
-                # One connection's fault ends that connection only.
-                logger.exception("a connection from %s broke", self._source)
+            except BaseException:
                 end.abort()
+                raise
 
-        return ChannelEnd(lambda end: _ignore(self._door.tasks.create_task(guarded(end))))
+        return ChannelEnd(lambda end: self._door.begin(whole(end), self._source))
 
     async def _check_revoked(self, grant: Grant) -> None:
         """No channel opens for a revoked grant anyway; its link is not to stay, either."""
@@ -182,12 +204,6 @@ class Guest(asyncssh.SSHServer):
                 self.cut(EndReason.REVOKED)
         except AirtunnelError as error:
             logger.warning("session %s: %s", grant.session, error)
-
-    async def _leave(self, session: Session) -> None:
-        try:
-            await self._door.sessions.leave(session, self)
-        except Exception:
-            logger.exception("session %s was not closed cleanly", session.grant.session)
 
 
 def one_line(error: AirtunnelError) -> str:
@@ -209,7 +225,3 @@ async def refuse_postgres(end: ChannelEnd, error: AirtunnelError, limit: timedel
         logger.info("a refused client did not listen: %s", failure)
     finally:
         end.close()
-
-
-def _ignore(task: asyncio.Task[None]) -> None:
-    """The group owns the task; the callback wants no result."""

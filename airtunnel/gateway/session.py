@@ -19,13 +19,14 @@ from airtunnel.errors import AirtunnelError, Temporary
 from airtunnel.gateway.ids import new_id
 from airtunnel.gateway.leases import Leases
 from airtunnel.gateway.service import Service
-from airtunnel.model import EndReason, Grant, Lease, Target
+from airtunnel.model import EndReason, Grant, Lease, Request, Target
+from airtunnel.policy.decide import decide
 from airtunnel.wire.postgres import CancelRequest
 
 logger = logging.getLogger(__name__)
 
-TICK = timedelta(seconds=5)
-"""How often the wall clock is compared: timers stand still while a machine sleeps."""
+TICK = timedelta(seconds=2)
+"""How often sessions are looked at. No timer tells that the wall clock moved, a rule's window closed, another gateway revoked."""
 
 
 class Tenant(Protocol):
@@ -33,6 +34,9 @@ class Tenant(Protocol):
 
     async def end(self, reason: EndReason) -> None:
         """Tell the client why, then close."""
+
+    def idle_too_long(self) -> bool:
+        """Whether its rule's limit for doing nothing has passed."""
 
 
 class Link(Protocol):
@@ -120,6 +124,19 @@ class Session:
             found()
         return found is not None
 
+    def still_granted(self) -> bool:
+        """Whether the policy of now would grant every target of the session, at this time, for as long as it has run."""
+        grant, now = self.grant, self._service.clock()
+        for name in grant.targets:
+            decision = decide(self._service.policy, Request(grant.principal, name, grant.tags, self.source), now)
+            if not decision.allowed or grant.issued_at + decision.limits.duration <= now:
+                return False
+        return True
+
+    def idlers(self) -> list[Tenant]:
+        """The connections that have done nothing for longer than they may."""
+        return [tenant for tenant in self._tenants if tenant.idle_too_long()]
+
     async def end(self, reason: EndReason) -> None:
         """End the session now: tell every connection, then cut the links."""
         if self.ended is not None:
@@ -199,13 +216,18 @@ class Sessions:
             self._changed.set()
 
     async def run(self) -> None:
-        """End what has expired, for ever."""
+        """End what has expired, was revoked or idles, for ever."""
         async with asyncio.TaskGroup() as group:
             while True:
                 now = self._service.clock()
-                for session in self._running.values():
-                    if session.grant.ends_at <= now and session.ended is None:
+                for session in [one for one in self._running.values() if one.ended is None]:
+                    if session.grant.ends_at <= now or not session.still_granted():
                         group.create_task(session.end(EndReason.EXPIRED))
+                    elif await self._service.store.is_revoked(session.grant):
+                        group.create_task(session.end(EndReason.REVOKED))
+                    for idler in session.idlers():
+                        group.create_task(idler.end(EndReason.IDLE))
+                now = self._service.clock()
                 due = min((one.grant.ends_at - now for one in self._running.values() if one.ended is None), default=TICK)
                 await self._change(min(due, TICK))
 

@@ -183,9 +183,14 @@ class Store:
         async with _begin(self._engine) as connection:
             await connection.execute(sa.delete(LEASES).where(LEASES.c.lease_id == lease_id))
 
-    async def outstanding(self, gateway: str) -> list[StoredLease]:
-        """The gateway's leases not yet given back, also those of an earlier process of it that died; first to expire first."""
-        query = sa.select(LEASES).where(LEASES.c.gateway == gateway).order_by(LEASES.c.expires, LEASES.c.lease_id)
+    async def outstanding(self, gateway: str, *, expired_before: datetime | None = None) -> list[StoredLease]:
+        """The gateway's leases not yet given back, also those of an earlier process of it that died; first to expire first.
+
+        expired_before: with those of all other gateways that had expired by then
+        """
+        mine = LEASES.c.gateway == gateway
+        wanted = mine if expired_before is None else sa.or_(mine, LEASES.c.expires < expired_before)
+        query = sa.select(LEASES).where(wanted).order_by(LEASES.c.expires, LEASES.c.lease_id)
         async with _begin(self._engine) as connection:
             return [StoredLease(**row) for row in (await connection.execute(query)).mappings()]
 

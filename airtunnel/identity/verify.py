@@ -30,6 +30,8 @@ ALGORITHMS = {
     **dict.fromkeys(("ES256", "ES384"), ("EC",)),
     **dict.fromkeys(("EdDSA", "Ed25519"), ("OKP",)),
 }
+MAX_QUOTED = 120
+"""Characters of a stranger's text in a reason."""
 LEEWAY = 30
 """Seconds by which two clocks may differ."""
 
@@ -116,7 +118,7 @@ class Verifier:
         header, claims = read_parts(token)  # not proven until the signature is checked: only `iss` and `kid` are used before
         issuer = self._issuers.get(name) if isinstance(name := claims.get("iss"), str) else None
         if issuer is None:
-            raise TokenRejected(f"the token's issuer is not trusted: {str(claims.get('iss'))[:MAX_TEXT]!a}")
+            raise TokenRejected(f"the token's issuer is not trusted: {cut_ascii(claims.get('iss'))}")
         algorithm, kid = _check_header(header, issuer)
         key = await self._keys[issuer.issuer].find(kid, algorithm, ALGORITHMS[algorithm])
         _check_signature(token, key, issuer)
@@ -129,6 +131,11 @@ class Verifier:
             return await _fetch_keys(issuer.issuer, self._client)
         async with http_client(ca=issuer.ca) as client:
             return await _fetch_keys(issuer.issuer, client)
+
+
+def cut_ascii(value: object) -> str:
+    """What a stranger wrote, short and in ASCII: escaped first, so that the length is that of what is written down."""
+    return ascii(value)[:MAX_QUOTED]
 
 
 async def _fetch_keys(issuer: str, client: "httpx2.AsyncClient") -> Json:

@@ -7,13 +7,13 @@ user id; a Unix socket has mode 0600 in a directory of mode 0700.
 """
 
 import asyncio
-import contextlib
+import errno
 import logging
 import os
 import secrets
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -99,9 +99,11 @@ class Listener:
         try:
             self._server = await loop.create_server(lambda: SocketEnd(self._accept), bind.host, bind.port, reuse_port=False)
         except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise UsageError(f"port {bind.port} cannot be used: {(error.strerror or str(error)).lower()}") from error
             holder = port_holder(bind.port)
             raise AddressTaken(
-                f"port {bind.port} is in use" + (f" by {holder}" if holder else f": {error.strerror}"),
+                f"port {bind.port} is in use" + (f" by {holder}" if holder else ""),
                 hint=f"airtunnel connect {self.target}=0 (any free port)",
             ) from error
         self.host, self.port = self._server.sockets[0].getsockname()[:2]
@@ -112,11 +114,8 @@ class Listener:
         if len(os.fsencode(path)) > LONGEST_PATH:
             raise ConfigError(f"{path}: longer than the {LONGEST_PATH} bytes that a socket's path may have")
         _prepare(directory, path)
-        try:
-            with _umask(0o177):
-                self._server = await asyncio.get_running_loop().create_unix_server(lambda: SocketEnd(self._accept), str(path))
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot listen: {(error.strerror or str(error)).lower()}") from error
+        listening = _bind_unix(path)
+        self._server = await asyncio.get_running_loop().create_unix_server(lambda: SocketEnd(self._accept), sock=listening)
         self.path = path
 
     def _accept(self, client: SocketEnd) -> None:
@@ -183,6 +182,8 @@ def _prepare(directory: Path, path: Path) -> None:
             raise ConfigError(f"{directory}: others may enter this directory", hint=f"chmod 700 {directory}")
         if not path.exists():
             return
+        if not path.is_socket():
+            raise ConfigError(f"{path} is not a socket, and in the way of one", hint="choose another directory")
         with socket.socket(socket.AF_UNIX) as probe:
             probe.connect(str(path))
     except ConnectionRefusedError:
@@ -193,10 +194,13 @@ def _prepare(directory: Path, path: Path) -> None:
         raise AddressTaken(f"{path} is in use", hint="choose another directory")
 
 
-@contextlib.contextmanager
-def _umask(mask: int) -> Iterator[None]:
-    before = os.umask(mask)
+def _bind_unix(path: Path) -> socket.socket:
+    """A socket at `path`, of mode 0600 before anybody can connect to it. Raises ConfigError."""
+    listening = socket.socket(socket.AF_UNIX)
     try:
-        yield
-    finally:
-        os.umask(before)
+        listening.bind(str(path))
+        path.chmod(0o600)
+    except OSError as error:
+        listening.close()
+        raise ConfigError(f"{path}: cannot listen: {(error.strerror or str(error)).lower()}") from error
+    return listening

@@ -14,7 +14,8 @@ ESTABLISHED, LISTEN = "01", "0A"
 
 def peer_uid(peer: tuple[str, int], local: tuple[str, int]) -> int | None:
     """The user id of the process at the other end of a loopback TCP connection, or None where that cannot be known."""
-    for uid, _, state, theirs, ours in _sockets(":" in local[0]):
+    # Both tables: a client that speaks IPv6 reaches 127.0.0.1 as ::ffff:127.0.0.1, and stands in tcp6.
+    for uid, _, state, theirs, ours in (*_sockets(wide=False), *_sockets(wide=True)):
         if state == ESTABLISHED and theirs == peer and ours == local:
             return uid
     return None
@@ -58,4 +59,6 @@ def _address(text: str) -> tuple[str, int]:
     words = bytes.fromhex(host)
     packed = b"".join(words[at : at + 4][::-1] for at in range(0, len(words), 4))
     family = socket.AF_INET if len(packed) == 4 else socket.AF_INET6
-    return str(ipaddress.ip_address(socket.inet_ntop(family, packed))), int(port, 16)
+    address = ipaddress.ip_address(socket.inet_ntop(family, packed))
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return str(mapped or address), int(port, 16)
