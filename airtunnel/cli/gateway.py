@@ -7,6 +7,7 @@ import typer
 
 from airtunnel.cli import output
 from airtunnel.cli.command import command
+from airtunnel.cli.extras import need_extra
 from airtunnel.cli.options import JsonOption
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The gateway's configuration.", envvar="AIRTUNNEL_GATEWAY_CONFIG")]
@@ -15,22 +16,36 @@ DEFAULT = Path("gateway.yaml")
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="Run a gateway.", no_args_is_help=True, rich_markup_mode=None)
-    command(group)(serve)
-    command(group)(init)
-    command(group)(check)
+    group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+    for one in (serve, init, check):
+        command(group)(one)
+
+    @group.callback()
+    def gateway() -> None:
+        """Run a gateway, or prepare one.
+
+        \b
+        airtunnel gateway init . --host gateway.example.com --issuer https://login.example.com
+        airtunnel gateway check --config gateway.yaml
+        airtunnel gateway serve --config gateway.yaml
+        """
+
     app.add_typer(group, name="gateway")
 
 
 async def serve(
     config: ConfigOption = DEFAULT,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more, also of the libraries.")] = False,
 ) -> None:
-    """Serve: HTTPS for identity and control, SSH for data. SIGTERM and Ctrl-C end it in order.
+    """Serve until SIGTERM or Ctrl-C.
 
     \b
     airtunnel gateway serve --config gateway.yaml
+
+    HTTPS for identity and control, SSH for data. When it is ended, open connections are closed with a reason, temporary
+    database logins are dropped, and the exit code is 0. The log goes to stderr.
     """
+    need_extra("gateway")
     from airtunnel.cli.logs import start_logging
     from airtunnel.gateway.serve import Gateway
     from airtunnel.gateway.setup import check as check_config
@@ -46,15 +61,18 @@ async def serve(
 
 
 def init(
-    directory: Annotated[Path, typer.Argument(help="Where to write it.")] = Path(),
+    directory: Annotated[Path, typer.Argument(help="Where to write it.", metavar="DIRECTORY")] = Path(),
     host: Annotated[str, typer.Option(help="The name under which clients reach the gateway.")] = "localhost",
     issuer: Annotated[str, typer.Option(help="Your OpenID provider's issuer URL.")] = "https://login.example.com",
 ) -> None:
-    """Write a commented configuration with fresh keys and a certificate.
+    """Write a configuration to start from, with fresh keys.
 
     \b
-    airtunnel gateway init /etc/airtunnel --host gateway.example.com --issuer https://login.example.com
+    airtunnel gateway init . --host gateway.example.com --issuer https://login.example.com
+
+    It writes gateway.yaml, an example policy, the gateway's keys and a TLS certificate, and never over what is there.
     """
+    need_extra("gateway")
     from airtunnel.gateway.setup import init as write
 
     config = write(directory, host=host, issuer=issuer)
@@ -64,7 +82,14 @@ def init(
 
 
 def check(config: ConfigOption = DEFAULT, json: JsonOption = False) -> None:
-    """Say what is wrong with a configuration or its policy, by file and line; touch nothing."""
+    """Say what is wrong in configuration and policy, by line.
+
+    \b
+    airtunnel gateway check --config gateway.yaml
+
+    It opens no port and changes nothing. Exit code 0 if all is in order, 78 if not.
+    """
+    need_extra("gateway")
     from airtunnel.gateway.setup import check as check_config
 
     checked = check_config(config)

@@ -6,10 +6,14 @@ from typing import Annotated
 import typer
 
 from airtunnel import __version__
-from airtunnel.cli import audit, connect, demo, execute, gateway, login, targets
+from airtunnel.cli import audit, connect, demo, execute, gateway, login, ssh, targets
 from airtunnel.cli.complete import add_completion
 
-EPILOG = "Exit codes: 2 usage, 69 unreachable, 73 port in use, 75 try later, 77 refused, 78 configuration, 79 login, 80 ended."
+EPILOG = """\
+\b
+Exit codes: 0 done, 1 other error, 2 usage, 69 no answer, 73 port in use, 75 try later,
+77 refused by policy, 78 configuration, 79 log in first, 80 session ended, 128+n signal n.
+"""
 
 app = typer.Typer(
     name="airtunnel",
@@ -32,7 +36,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def airtunnel(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version.", callback=_show_version, is_eager=True)
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     """Reach private databases as yourself, without a password.
@@ -44,7 +48,7 @@ def airtunnel(
     """
 
 
-for part in (login, targets, connect, execute, gateway, audit, demo):
+for part in (login, targets, connect, execute, ssh, demo, gateway, audit):
     part.register(app)
 add_completion(app)
 
@@ -53,7 +57,7 @@ def main() -> None:
     """The console script."""
     words = sys.argv[1:]
     command = None
-    if "exec" in words[:1] and "--" in words:
+    if words[:1] == ["exec"] and "--" in words:
         # Everything behind `--` is the command's, to the letter; a parser of options would eat the dashes.
         at = words.index("--")
         words, command = words[:at], words[at + 1 :]

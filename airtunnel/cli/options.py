@@ -9,11 +9,17 @@ from airtunnel.cli.complete import complete_context
 ContextOption = Annotated[
     str | None,
     typer.Option(
-        "--context", envvar="AIRTUNNEL_CONTEXT", help="Which login. Default: the latest.", autocompletion=complete_context
+        "--context",
+        envvar="AIRTUNNEL_CONTEXT",
+        help="Which of your logins. Default: the latest.",
+        autocompletion=complete_context,
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout; people read stderr.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout, one object per line.")]
 ReasonOption = Annotated[
-    str | None, typer.Option(envvar="AIRTUNNEL_REASON", help="Why: goes to the audit; some rules ask for it.")
+    str | None,
+    typer.Option(envvar="AIRTUNNEL_REASON", help="Why you need it: goes to the audit, and some rules ask for it."),
 ]
-TicketOption = Annotated[str | None, typer.Option(envvar="AIRTUNNEL_TICKET", help="The ticket this is for: goes to the audit.")]
+TicketOption = Annotated[
+    str | None, typer.Option(envvar="AIRTUNNEL_TICKET", help="The ticket this is for: goes to the audit, too.")
+]

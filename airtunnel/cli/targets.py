@@ -1,5 +1,7 @@
 """`targets`: what I may reach, and why not the rest."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from airtunnel.cli import output
@@ -7,6 +9,9 @@ from airtunnel.cli.account import open_account
 from airtunnel.cli.command import command
 from airtunnel.cli.complete import remember_targets
 from airtunnel.cli.options import ContextOption, JsonOption
+
+if TYPE_CHECKING:
+    from airtunnel.wire.control import Catalog
 
 
 def register(app: typer.Typer) -> None:
@@ -25,33 +30,42 @@ async def targets(context: ContextOption = None, json: JsonOption = False) -> No
     catalog = await account.catalog()
     remember_targets(catalog)
     if json:
-        listed = [
-            {
-                "name": one.name,
-                "protocol": one.protocol,
-                "description": one.description,
-                "labels": dict(one.labels),
-                "database": one.database,
-                "airflow_connection": one.airflow_connection,
-                "allowed": one.refusal is None,
-                "rule": one.rule,
-                "place": one.place,
-                "reasons": list(one.refusal.reasons) if one.refusal else [],
-            }
-            for one in catalog.targets
-        ]
-        output.document({"who": catalog.who, "targets": listed})
-        return
-    open_to_me = [one for one in catalog.targets if one.refusal is None]
-    closed = [one for one in catalog.targets if one.refusal is not None]
-    if open_to_me:
-        rows = [(one.name, one.airflow_connection or "-", f"{one.rule} ({one.place})", one.description) for one in open_to_me]
+        _document(catalog)
+    else:
+        _show(catalog)
+
+
+def _document(catalog: "Catalog") -> None:
+    listed = [
+        {
+            "name": one.name,
+            "protocol": one.protocol,
+            "description": one.description,
+            "labels": dict(one.labels),
+            "database": one.database,
+            "airflow_connection": one.airflow_connection,
+            "allowed": one.refusal is None,
+            "rule": one.rule,
+            "place": one.place,
+            "reasons": list(one.refusal.reasons) if one.refusal else [],
+        }
+        for one in catalog.targets
+    ]
+    output.document({"who": catalog.who, "groups": list(catalog.groups), "targets": listed})
+
+
+def _show(catalog: "Catalog") -> None:
+    allowed = [one for one in catalog.targets if one.refusal is None]
+    if allowed:
+        rows = [(one.name, one.airflow_connection or "-", f"{one.rule} ({one.place})", one.description) for one in allowed]
         output.table(("TARGET", "AIRFLOW", "RULE", "WHAT IT IS"), rows)
-    if closed:
-        output.note(("\n" if open_to_me else "") + "Not open to you:")
-        for one in closed:
-            output.note(f"  {one.name}: {one.refusal.because if one.refusal else ''}")
-    if not open_to_me:
+    refusals = [one.refusal for one in catalog.targets if one.refusal is not None]
+    if refusals:
+        output.note(("\n" if allowed else "") + "Not open to you:")
+    for refusal in refusals:
+        output.note(f"  {refusal.target}: {refusal.because}")
+    if not allowed:
+        groups = ", ".join(catalog.groups) or "no group"
         output.note(
-            f"You are {catalog.who}, in {', '.join(catalog.groups) or 'no group'}. Ask for one of the groups that are named."
+            f"You are {catalog.who}, in {groups}. The rules above say what is missing; the gateway's owners can give it."
         )

@@ -9,6 +9,17 @@ from typing import Any
 INTERVAL = 0.2
 """Seconds between two looks at the file."""
 
+ENDINGS = {
+    "client_closed": "closed by the client",
+    "target_closed": "closed by the database",
+    "expired": "its time was up",
+    "idle": "nothing was said for too long",
+    "revoked": "taken back",
+    "draining": "the gateway stops",
+    "policy_changed": "the policy was changed",
+    "failed": "it failed",
+}
+
 Json = dict[str, Any]  # Any: JSON, written by the audit
 
 
@@ -34,6 +45,7 @@ def tell(record: Json) -> str:
     task = "/".join(str(tags[name]) for name in ("dag_id", "task_id") if name in tags)
     purpose = f" for {task}" if task else ""
     moved = f"{record.get('bytes_up', 0)} bytes up, {record.get('bytes_down', 0)} down"
+    ending = ENDINGS.get(str(record.get("close_reason")), record.get("close_reason"))
     match record["event"]:
         case "grant.issued":
             return f"{who} is granted {target}{purpose}: {rule}"
@@ -42,15 +54,15 @@ def tell(record: Json) -> str:
         case "token.rejected":
             return f"a login was not accepted: {record.get('detail')}"
         case "lease.lent":
-            return f"{record.get('db_user_injected')} is made in the database, for {who}"
+            return f"a login {record.get('db_user_injected')} is made in the database, for {who}"
         case "lease.returned":
-            return f"{record.get('db_user_injected')} is dropped"
+            return f"the login {record.get('db_user_injected')} is dropped"
         case "connection.opened":
             return f"{who} connects to {target}{purpose}"
         case "connection.closed":
-            return f"{who}'s connection to {target} is over: {record.get('close_reason')}, {moved}"
+            return f"{who}'s connection to {target} is over: {ending}, {moved}"
         case "session.closed":
-            return f"{who}'s session is over: {record.get('close_reason')}"
+            return f"{who}'s session is over: {ending}"
         case "logout":
             return f"{who} logs out"
         case _:

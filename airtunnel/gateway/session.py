@@ -26,7 +26,7 @@ from airtunnel.wire.postgres import CancelRequest
 logger = logging.getLogger(__name__)
 
 TICK = timedelta(seconds=2)
-"""How often sessions are looked at. No timer tells that the wall clock moved, a rule's window closed, another gateway revoked."""
+"""How often sessions are looked at: no timer tells that the wall clock moved, a window closed, or another gateway revoked."""
 
 
 class Tenant(Protocol):

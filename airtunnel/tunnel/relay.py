@@ -1,6 +1,7 @@
 """Bytes both ways between two ends, until both have said that nothing more comes."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -30,14 +31,14 @@ class Relay:
     up: Way = field(default_factory=Way)
     down: Way = field(default_factory=Way)
     touched: float = 0.0
-    """When a byte went through last, by the loop's clock."""
+    """When a byte went through last, by the monotonic clock."""
     tail: bytes = b""
     """The client's last bytes, at most five: a PostgreSQL Terminate, or not."""
     _over: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
         """Returns when either end is gone or both have ended. Leaves both open: their owner closes them."""
-        self.touched = asyncio.get_running_loop().time()
+        self.touched = time.monotonic()
         self.client.attach(self._sent_up, self._ended_up, self._over.set, self._client_writable)
         self.target.attach(self._sent_down, self._ended_down, self._over.set, self._target_writable)
         await self._over.wait()
@@ -49,7 +50,7 @@ class Relay:
 
     def idle(self) -> float:
         """Seconds since the last byte."""
-        return asyncio.get_running_loop().time() - self.touched
+        return time.monotonic() - self.touched
 
     @property
     def client_first(self) -> bool:
@@ -58,7 +59,7 @@ class Relay:
 
     def _sent_up(self, data: bytes) -> None:
         self.up.count += len(data)
-        self.touched = asyncio.get_running_loop().time()
+        self.touched = time.monotonic()
         self.tail = data[-5:] if len(data) >= 5 else (self.tail + data)[-5:]
         self.target.write(data)
 
@@ -66,7 +67,7 @@ class Relay:
         if self.down.ended:
             return
         self.down.count += len(data)
-        self.touched = asyncio.get_running_loop().time()
+        self.touched = time.monotonic()
         self.client.write(data)
         if self.watch is not None:
             self.watch(data)

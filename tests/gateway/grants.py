@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import asyncssh
+from asyncssh.public_key import SSHOpenSSHCertificate
 
 from airtunnel.gateway.ids import new_id
 from airtunnel.model import Grant, Principal, PrincipalKind, Tags
@@ -11,7 +12,11 @@ ANA = Principal(PrincipalKind.PERSON, "https://login.example.com", "ana", "ana@e
 
 
 def a_grant(
-    *, principal: Principal = ANA, targets: tuple[str, ...] = ("warehouse",), now: datetime | None = None, tags: Tags | None = None
+    *,
+    principal: Principal = ANA,
+    targets: tuple[str, ...] = ("warehouse",),
+    now: datetime | None = None,
+    tags: Tags | None = None,
 ) -> Grant:
     """A grant of five minutes for an hour's session, from now on."""
     now = now or datetime.now(UTC)
@@ -22,3 +27,10 @@ def a_grant(
 def public_line(key: asyncssh.SSHKey) -> str:
     """The public key as one line of OpenSSH's format."""
     return key.export_public_key().decode().strip()
+
+
+def opened(certificate: asyncssh.SSHCertificate | str) -> SSHOpenSSHCertificate:
+    """The certificate with its inner parts, from an object or its line."""
+    found = asyncssh.import_certificate(certificate) if isinstance(certificate, str) else certificate
+    assert isinstance(found, SSHOpenSSHCertificate)
+    return found

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import struct
 from collections.abc import AsyncIterator, Callable
 
 import asyncssh
@@ -82,6 +83,7 @@ async def channel_pair() -> AsyncIterator[tuple[End, End]]:
             compression_algs=None,
         ) as connection:
             _, here = await connection.create_connection(ChannelEnd, "target", 0, window=WINDOW, max_pktsize=PACKET)
+            assert isinstance(here, ChannelEnd)
             yield here, await opened
             connection.abort()
     finally:
@@ -115,6 +117,14 @@ class Sink:
                 self._changed.clear()
                 await self._changed.wait()
         return bytes(self.data)
+
+
+def reset(end: End) -> None:
+    """Drop the connection without a good-bye: with a RST where it is a TCP socket (socket(7), SO_LINGER of 0 s)."""
+    if isinstance(end, SocketEnd):
+        raw = end.transport.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    end.abort()
 
 
 async def _abort(*ends: End) -> None:

@@ -1,0 +1,1 @@
+complete --command airtunnel --no-files --arguments "(env _AIRTUNNEL_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) airtunnel)" --condition "env _AIRTUNNEL_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) airtunnel"
