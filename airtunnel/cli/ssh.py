@@ -32,6 +32,8 @@ async def ssh_config(
     airtunnel ssh-config postgres-prod --dir /tmp/at
     ssh -F /tmp/at/config -N -L 15432:postgres-prod:5432 airtunnel
     """
+    import shlex
+
     from airtunnel.model import Tags
     from airtunnel.tunnel.openssh import write_files
 
@@ -39,7 +41,7 @@ async def ssh_config(
     granted = await account.grant(tuple(targets), Tags(reason=reason, ticket=ticket))
     config = write_files(directory, account.published, granted)
     forwards = " ".join(f"-L {15432 + at}:{name}:5432" for at, name in enumerate(targets))
-    output.data(f"ssh -F {config} -N {forwards} airtunnel")
+    output.data(f"ssh -F {shlex.quote(str(config))} -N {forwards} airtunnel")
     reply = granted.reply
     output.note(
         f"{reply.who} may connect with it until {output.clock(reply.valid_before)}; "

@@ -124,7 +124,12 @@ def _unreachable(host: str, url: str, error: Exception) -> Unreachable:
             details=("HTTPS_PROXY and NO_PROXY say which hosts are reached through a proxy",),
             hint=_look(url),
         )
-    return Unreachable(f"{host} does not answer: {str(error) or type(error).__name__}", hint=_look(url))
+    # What libraries say of a refused connection ("All connection attempts failed") helps nobody.
+    refused = any(isinstance(one, ConnectionRefusedError) for one in causes)
+    why = "nothing listens there" if refused else str(error) or type(error).__name__
+    return Unreachable(
+        f"{host} does not answer: {why}", details=("is it up, and is this the right network or VPN?",), hint=_look(url)
+    )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

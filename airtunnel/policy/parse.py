@@ -71,11 +71,15 @@ def _tls(node: Node) -> tuple[bool, str | None, str | None]:
 
 
 def _credential(node: Node) -> CredentialSpec:
-    """A source and its options. An option named `*_file` is a path, taken from the file's directory."""
+    """A source and its options. An option named `path` or `*_file` is a path, taken from the file's directory."""
     table = Table(node)
     source = table.need("source", name)
-    options = {key.text: str(path(value)) if key.text.endswith("_file") else text(value) for key, value in table.entries()}
+    options = {key.text: str(path(value)) if _is_path(key.text) else text(value) for key, value in table.entries()}
     return CredentialSpec(source, options, node.place)
+
+
+def _is_path(option: str) -> bool:
+    return option == "path" or option.endswith("_file")
 
 
 def read_rule(node: Node) -> Rule:

@@ -19,6 +19,7 @@ HEAVY = (
     "joserfc",
     "keyring",
     "psycopg",
+    "pydantic",
     "rich",
     "scramp",
     "sqlalchemy",

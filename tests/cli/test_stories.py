@@ -77,7 +77,8 @@ async def test_gateway_down(terminal: Terminal, lab: Lab) -> None:
     assert (
         told(ended, site)
         == """\
-error: GATEWAY does not answer: All connection attempts failed
+error: GATEWAY does not answer: nothing listens there
+  is it up, and is this the right network or VPN?
 hint: curl -v https://GATEWAY/.well-known/airtunnel
 """
     )

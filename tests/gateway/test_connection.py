@@ -27,6 +27,7 @@ from tests.lab import POLICY, Lab, Site
 SHORT = POLICY.replace("limits: {{duration: 1h}}", "limits: {{duration: 2s}}")
 SINGLE = POLICY.replace("limits: {{duration: 1h}}", "limits: {{connections: 1}}")
 SLEEP = "SELECT pg_sleep(30)"
+ENDLESS = "COPY (SELECT repeat('x', 1000) FROM generate_series(1, 10000000)) TO STDOUT"
 Row = tuple[Any, ...]  # Any: what the database has
 
 
@@ -149,18 +150,34 @@ async def test_a_running_query_is_cancelled_when_its_time_is_up(lab: Lab) -> Non
         with pytest.raises(psycopg.OperationalError):
             await connection.execute("SELECT 1")
         await connection.close()
-    # Cancelled, so that the end comes at a message's border; without that it would be three seconds later, and without words.
+    # At once: a database that works in silence stands between two messages.
     assert site.records("connection.closed")[0]["duration_ms"] < 3_500
     assert [one["close_reason"] for one in site.records("connection.closed", "session.closed")] == ["expired", "expired"]
 
 
+async def test_a_copy_in_full_flow_is_cancelled_when_its_time_is_up(lab: Lab) -> None:
+    async with opened(lab, SHORT) as (site, _, way):
+        connection = await enter(way)
+        with pytest.raises(psycopg.OperationalError):
+            async with connection.cursor().copy(ENDLESS) as copy:
+                await asyncio.wait_for(read_on(copy), 8)
+        await connection.close()
+    assert site.records("connection.closed")[0]["duration_ms"] < 4_900, (
+        "without the cancel it takes LAST_WORDS more, which is 5 s"
+    )
+
+
+async def read_on(copy: "psycopg.AsyncCopy") -> None:
+    """Read until there is no more."""
+    while await copy.read():
+        pass
+
+
 async def read_late(connection: "psycopg.AsyncConnection[Row]", tunnels: Tunnels) -> None:
     """Begin a COPY of ten gigabytes, and read it when the link is gone."""
-    endless = "COPY (SELECT repeat('x', 1000) FROM generate_series(1, 10000000)) TO STDOUT"
-    async with connection.cursor().copy(endless) as copy:
+    async with connection.cursor().copy(ENDLESS) as copy:
         await tunnels.link.over.wait()
-        while await copy.read():
-            pass
+        await read_on(copy)
 
 
 async def test_a_copy_that_nobody_reads_ends_with_its_time_and_does_not_hang(lab: Lab) -> None:
