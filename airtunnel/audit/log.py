@@ -79,7 +79,7 @@ class AuditLog:
 
     async def _write(self, record: Record) -> None:
         if self._closed:
-            raise AuditUnavailable(f"the audit log {self._file.path} is closed")
+            raise AuditUnavailable("the audit is closed")
         try:
             body = encode(as_fields(record, self._clock(), self._gateway))
         except ValueError as error:
@@ -92,7 +92,7 @@ class AuditLog:
             async with asyncio.timeout(PATIENCE):
                 await done
         except TimeoutError as error:
-            raise AuditUnavailable(f"the audit log {self._file.path} did not answer in {PATIENCE:.0f} s") from error
+            raise AuditUnavailable(f"the audit did not answer in {PATIENCE:.0f} s") from error
 
     def _start(self) -> None:
         batch, self._waiting = self._waiting, []
@@ -118,7 +118,7 @@ class AuditLog:
     def _unavailable(self, cause: BaseException) -> AuditUnavailable:
         # One error per waiter: an exception raised in several tasks would mix their tracebacks.
         why = cause.strerror if isinstance(cause, OSError) else str(cause)
-        error = AuditUnavailable(f"the audit log {self._file.path} cannot be written: {why}")
+        error = AuditUnavailable(f"the audit cannot be written: {why}")
         error.__cause__ = cause
         return error
 

@@ -110,7 +110,7 @@ class Postmaster:
         data = home / "data"
         library = get_server(data, start=False)  # as root this also makes the user
         self._user = library.system_user
-        programs = _reachable_programs(library.bin_path, home) if self._user else library.bin_path
+        programs = reachable_programs(library.bin_path, home) if self._user else library.bin_path
         secret = home / "password"
         secret.touch(0o600)
         secret.write_text(password)
@@ -190,7 +190,7 @@ def _open_to_all(path: Path) -> bool:
     return all(one.stat().st_mode & 0o001 for one in (path, *path.parents))
 
 
-def _reachable_programs(programs: Path, home: Path) -> Path:
+def reachable_programs(programs: Path, home: Path) -> Path:
     """The programs' directory, or a copy of what is needed of it where the server's user may not go (a venv under /root)."""
     package = programs.parent.parent
     if _open_to_all(programs):

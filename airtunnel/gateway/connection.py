@@ -79,6 +79,7 @@ class Connection:
         self._target = target
         self._decision = decision
         self._started = service.clock()
+        self._client: End | None = None
         self._relay: Relay | None = None
         self._border: Border | None = None
         self._upstream_key: postgres.CancelRequest | None = None
@@ -93,6 +94,7 @@ class Connection:
     async def run(self, client: End) -> None:
         """The whole connection. What goes wrong is told to the client and to the audit, and not raised."""
         reason, detail = EndReason.FAILED, None
+        self._client = client
         self._session.move_in(self)
         try:
             await self._session.open()
@@ -124,9 +126,12 @@ class Connection:
         if self._relay is not None:
             await self._stop(self._relay)
         with contextlib.suppress(TimeoutError):
-            # One that is still logging in, or a client that says nothing, is cut off with its link.
+            # One that is still logging in, or a client that says nothing, is cut off with its link. Cutting is abrupt: a slow
+            # reader gets its time to take the last words.
             async with asyncio.timeout(LAST_WORDS.total_seconds()):
                 await self._finished.wait()
+                if self._client is not None:
+                    await self._client.wait_lost()
 
     def idle_too_long(self) -> bool:
         """Whether its rule's limit for doing nothing has passed. A query that runs is not nothing."""

@@ -37,7 +37,7 @@ async def issue_grant(
     valid_before = min(now + service.config.grant_ttl, until, ends_at)
     grant = Grant(new_id(now), principal, names, asked.tags, now, valid_before, ends_at)
     certificate = service.authority.sign_grant(grant, asked.public_key)
-    await service.store.put_session(grant, service.config.name)
+    await service.store.put_session(grant, "")  # of no gateway yet: any of them may serve it
     await service.audit.write(
         Record(
             Event.GRANT_ISSUED,

@@ -26,7 +26,7 @@ from airtunnel.gateway.leases import Leases
 from airtunnel.gateway.reload import PolicyWatch, read_policy
 from airtunnel.gateway.server import Door
 from airtunnel.gateway.service import Service, wall_clock
-from airtunnel.gateway.session import Sessions
+from airtunnel.gateway.session import Sessions, close_lost
 from airtunnel.gateway.store import Store
 from airtunnel.gateway.tasks import Tasks
 from airtunnel.identity.claims import ClaimMap
@@ -113,6 +113,7 @@ class Gateway:
         await self._record(
             Event.GATEWAY_STARTED, f"airtunnel {__version__}, policy {self.service.policy.commit or 'of no commit'}"
         )
+        await close_lost(self.service)
         door = Door(self.service, self.sessions, self._tasks)
         try:
             self._ssh = await door.listen(config.listen.ssh.host, config.listen.ssh.port, (config.public.ssh.host,))

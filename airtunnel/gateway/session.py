@@ -17,7 +17,7 @@ from typing import Protocol
 from airtunnel.audit.record import Event, Record
 from airtunnel.errors import AirtunnelError, Temporary
 from airtunnel.gateway.ids import new_id
-from airtunnel.gateway.leases import Leases
+from airtunnel.gateway.leases import Leases, instance
 from airtunnel.gateway.service import Service
 from airtunnel.model import EndReason, Grant, Lease, Request, Target
 from airtunnel.policy.decide import decide
@@ -72,7 +72,7 @@ class Session:
             if self.ended is not None:
                 raise Temporary(f"the session has ended: {self.ended}")
             if self._started is None:
-                await self._service.store.put_session(self.grant, self._service.config.name)
+                await self._service.store.put_session(self.grant, instance(self._service.config))
                 await self._record(Event.SESSION_OPENED)
                 self._started = self._service.clock()
 
@@ -178,6 +178,23 @@ class Session:
                 duration=now - since if since else None,
             )
         )
+
+
+async def close_lost(service: Service) -> None:
+    """Write down the end of the sessions that an earlier process of this gateway did not live to end."""
+    for stored in await service.store.running(instance(service.config)):
+        grant, now = stored.grant, service.clock()
+        await service.audit.write(
+            Record(
+                Event.SESSION_CLOSED,
+                request=new_id(now),
+                session=grant.session,
+                principal=grant.principal,
+                tags=grant.tags,
+                reason=EndReason.GATEWAY_CRASH,
+            )
+        )
+        await service.store.session_ended(grant.session, EndReason.GATEWAY_CRASH, now)
 
 
 class Sessions:

@@ -34,6 +34,7 @@ class End:
         self._ready: asyncio.Future[None] | None = None
         self._ended = False
         self._lost = False
+        self._gone = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
         self._receive: Callable[[bytes], None] | None = None
@@ -88,6 +89,10 @@ class End:
         del self._buffer[:count]
         return data
 
+    async def wait_lost(self) -> None:
+        """Wait until the peer is gone in both directions: what was written before `close` is taken then, or never will be."""
+        await self._gone.wait()
+
     async def drain(self) -> None:
         """Wait until the peer takes bytes again. Raises ConnectionError if it is gone."""
         await self._writable.wait()
@@ -129,12 +134,22 @@ class End:
             self._receive_eof()
         self._wake()
 
-    def _disconnected(self) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The peer is gone in both directions."""
         self._lost = True
+        self._gone.set()
         self._writable.set()
         self._wake()
         if self._on_lost is not None:
             self._on_lost()
+
+    def pause_writing(self) -> None:
+        """The peer takes no more for now."""
+        self._writing(False)
+
+    def resume_writing(self) -> None:
+        """The peer takes bytes again."""
+        self._writing(True)
 
     def _writing(self, possible: bool) -> None:
         if possible:
@@ -177,15 +192,6 @@ class SocketEnd(End, asyncio.Protocol):
         self._fed_eof()
         # True keeps our direction open, which TLS cannot: asyncio closes a TLS transport at EOF whatever is said here.
         return self.transport.get_extra_info("sslcontext") is None
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._disconnected()
-
-    def pause_writing(self) -> None:
-        self._writing(False)
-
-    def resume_writing(self) -> None:
-        self._writing(True)
 
     def write(self, data: bytes) -> None:
         if not self._lost:
@@ -252,15 +258,6 @@ class ChannelEnd(End, asyncssh.SSHTCPSession[bytes]):
     def eof_received(self) -> bool:
         self._fed_eof()
         return True
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._disconnected()
-
-    def pause_writing(self) -> None:
-        self._writing(False)
-
-    def resume_writing(self) -> None:
-        self._writing(True)
 
     def write(self, data: bytes) -> None:
         if not self._lost and not self.channel.is_closing():

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
-from airtunnel.errors import AirtunnelError, TargetRefused, Unreachable
+from airtunnel.errors import AirtunnelError, TargetRefused, Unreachable, UsageError
 from airtunnel.model import Protocol, Tags
 from airtunnel.tunnel.account import Account
 from airtunnel.tunnel.drive import drive
@@ -138,7 +138,10 @@ class Tunnels:
         await self.link.close()
 
     def _target(self, name: str) -> GrantedTarget:
-        return next(one for one in self.reply.targets if one.name == name)
+        for target in self.reply.targets:
+            if target.name == name:
+                return target
+        raise UsageError(f"{name} is not one of the session's targets", hint=f"airtunnel connect {name}")
 
 
 def _gateways(error: TargetRefused) -> AirtunnelError:

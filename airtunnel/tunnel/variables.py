@@ -18,8 +18,8 @@ def variables(tunnels: Tunnels) -> dict[str, str]:
     first = next((way for way in ways if way.target.protocol == Protocol.POSTGRES), None)
     if first is not None:
         named |= {
-            "PGHOST": first.host,
-            "PGPORT": str(first.port),
+            "PGHOST": first.host or first.directory,
+            "PGPORT": str(first.port or 5432),
             "PGUSER": first.user,
             "PGPASSWORD": first.password,
             "PGDATABASE": first.database,

@@ -135,7 +135,7 @@ def test_programs_that_the_servers_user_cannot_reach_are_copied_to_where_it_can(
     for part in (f"{package.name}/pginstall18", f"{package.name}.libs"):
         if (package.parent / part).exists():
             shutil.copytree(package.parent / part, tmp_path / part)
-    programs = postgres._reachable_programs(tmp_path / package.name / "pginstall18" / "bin", ground)
+    programs = postgres.reachable_programs(tmp_path / package.name / "pginstall18" / "bin", ground)
     shutil.rmtree(tmp_path / package.name)
     shutil.rmtree(tmp_path / f"{package.name}.libs", ignore_errors=True)
     assert ground in programs.parents

@@ -89,6 +89,7 @@ async def test_after_a_crash_the_next_gateway_gives_back_what_the_dead_one_borro
     assert verified.broken is None
     text = (directory / "audit" / "audit.jsonl").read_text()
     assert len(re.findall('"event":"lease.lent"', text)) == len(re.findall('"event":"lease.returned"', text)) == 1
+    assert re.findall('"event":"session.closed".*"close_reason":"([a-z_]+)"', text) == ["gateway_crash"]
 
 
 async def test_what_cannot_be_given_back_stays_written_down_and_is_returned_later(lab: Lab) -> None:
