@@ -26,7 +26,9 @@ async def ssh_config(
     ticket: TicketOption = None,
     context: ContextOption = None,
 ) -> None:
-    """Write what a stock ssh needs to reach targets: good for the minutes of a grant.
+    """Write the files with which a stock ssh reaches targets.
+
+    They are good for the minutes of a grant.
 
     \b
     airtunnel ssh-config postgres-prod --dir /tmp/at

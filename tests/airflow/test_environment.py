@@ -16,7 +16,7 @@ import pytest
 import airtunnel
 from airtunnel.airflow.environment import BACKEND, ENTRY_POINTS, airflow_environment
 from airtunnel.airflow.provider import get_provider_info
-from tests.airflow.test_target import install, script
+from tests.airflow.test_target import BARE, install, script
 
 SOCKET = Path("/run/agent.sock")
 VAULT = "airflow.providers.hashicorp.secrets.vault.VaultBackend"
@@ -27,7 +27,7 @@ VARIABLE = {"3.3.2": WORKERS, "3.1.8": WORKERS, "2.11.2": "AIRFLOW__SECRETS__BAC
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "bin").mkdir()
-    script(tmp_path, f"#!{sys.executable}\n")
+    script(tmp_path, f"#!{BARE}\n")
     return {"PATH": str(tmp_path / "bin"), "PYTHONPATH": str(tmp_path / "lib"), "AIRFLOW_HOME": str(tmp_path)}
 
 
@@ -62,7 +62,7 @@ def test_airflow_finds_our_package_and_its_entry_points_and_nothing_else_of_our_
         assert made["PYTHONPATH"].split(os.pathsep)[1:] == [environ["PYTHONPATH"]]
         assert stat.S_IMODE(place.stat().st_mode) == 0o700
         assert sorted(path.name for path in place.iterdir()) == ["airtunnel", f"airtunnel-{airtunnel.__version__}.dist-info"]
-        out = subprocess.run([sys.executable, "-c", look], env=made, capture_output=True, check=True, text=True, cwd=tmp_path)
+        out = subprocess.run([BARE, "-c", look], env=made, capture_output=True, check=True, text=True, cwd=tmp_path)
         assert airtunnel.__version__ in out.stdout
         assert "('airflow.plugins', 'airtunnel.airflow.plugin:AirtunnelPlugin')" in out.stdout
         assert "('apache_airflow_provider', 'airtunnel.airflow.provider:get_provider_info')" in out.stdout

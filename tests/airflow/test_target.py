@@ -7,6 +7,9 @@ import pytest
 
 from airtunnel.airflow.target import UnknownAirflow, find_target, is_airflow, is_task_test
 
+BARE = str(Path(sys.base_prefix, "bin", "python3"))
+"""An interpreter without airtunnel, also where this one has it."""
+
 COMMANDS = [
     ("airflow tasks test d t", True, True),
     ("airflow -v tasks test d t", True, True),
@@ -55,10 +58,10 @@ def script(tmp_path: Path, text: str, name: str = "airflow") -> Path:
 
 
 SHEBANGS = {
-    "a path": f"#!{sys.executable}\n",
+    "a path": f"#!{BARE}\n",
     "env": "#!/usr/bin/env python3\n",
     "env with options": "#!/usr/bin/env -S python3 -E\n",
-    "pip's, for a long path": f"#!/bin/sh\n'''exec' \"{sys.executable}\" \"$0\" \"$@\"\n' '''\n",
+    "pip's, for a long path": f"#!/bin/sh\n'''exec' \"{BARE}\" \"$0\" \"$@\"\n' '''\n",
     "a shim": "#!/usr/bin/env bash\nexec shims exec airflow\n",
     "a binary": "\x7fELF\n",
 }
@@ -69,7 +72,7 @@ def test_the_interpreter_is_found_from_the_script(tmp_path: Path, environ: dict[
     install(tmp_path, "apache-airflow-core", "3.3.2")
     script(tmp_path, shebang)
     for name in ("python", "python3"):
-        (tmp_path / "bin" / name).symlink_to(sys.executable)
+        (tmp_path / "bin" / name).symlink_to(BARE)
     found = find_target(["airflow", "version"], environ)
     assert found
     assert (found.version, found.registered) == ((3, 3), False)
@@ -77,16 +80,16 @@ def test_the_interpreter_is_found_from_the_script(tmp_path: Path, environ: dict[
 
 def test_an_interpreter_may_be_named_itself(tmp_path: Path, environ: dict[str, str]) -> None:
     install(tmp_path, "apache-airflow", "2.11.2")
-    found = find_target([sys.executable, "-m", "airflow", "version"], environ)
+    found = find_target([BARE, "-m", "airflow", "version"], environ)
     assert found
     assert found.version == (2, 11)
-    assert found.interpreter == Path(sys.executable)
+    assert found.interpreter == Path(BARE)
 
 
 def test_a_command_that_is_not_airflow_may_start_the_one_on_its_path(tmp_path: Path, environ: dict[str, str]) -> None:
     install(tmp_path, "apache-airflow", "2.11.2")
     assert find_target(["make", "test"], environ) is None
-    script(tmp_path, f"#!{sys.executable}\n")
+    script(tmp_path, f"#!{BARE}\n")
     found = find_target(["make", "test"], environ)
     assert found
     assert found.version == (2, 11)
@@ -100,7 +103,7 @@ def test_no_airflow_is_no_error(environ: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (f"#!{sys.executable}\n", "has no Airflow"),
+        (f"#!{BARE}\n", "has no Airflow"),
         ("#!/nowhere/python3\n", "names an interpreter that is not there: /nowhere/python3"),
         ("#!/bin/sh\ndocker run airflow\n", "does not say which Python it runs"),
     ],
@@ -119,7 +122,7 @@ def test_what_lies_in_the_current_directory_is_not_imported(
     tmp_path: Path, environ: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(tmp_path, "apache-airflow", "2.11.2")
-    script(tmp_path, f"#!{sys.executable}\n")
+    script(tmp_path, f"#!{BARE}\n")
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "json.py").write_text("raise SystemExit('imported')")
     monkeypatch.chdir(tmp_path / "here")
