@@ -64,7 +64,7 @@ def _keep_away() -> None:
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     home.chmod(0o755)
     for version, programs in list(POSTGRES_VERSIONS.items()):
-        reachable = reachable_programs(programs, home)
+        reachable = reachable_programs(programs, home / str(version))
         if reachable != programs:
             shutil.copy(programs / "pg_ctl", reachable)
             POSTGRES_VERSIONS[version] = reachable
