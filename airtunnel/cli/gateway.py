@@ -47,11 +47,12 @@ async def serve(
     """
     need_extra("gateway")
     from airtunnel.cli.logs import start_logging
-    from airtunnel.gateway.serve import Gateway
+    from airtunnel.gateway.serve import Gateway, lift_limits
     from airtunnel.gateway.setup import check as check_config
 
     checked = check_config(config)
     start_logging(verbose=verbose)
+    lift_limits()
     async with Gateway.open(checked.config) as gateway:
         gateway.stop_on_signals()
         output.note(f"gateway {checked.config.name}: {checked.targets} targets, {checked.rules} rules; ready")

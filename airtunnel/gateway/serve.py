@@ -7,6 +7,7 @@ async with Gateway.open(config) as gateway:     policy, state, audit, keys; then
 import asyncio
 import contextlib
 import logging
+import resource
 import signal
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -126,7 +127,8 @@ class Gateway:
         self.published = self._publish(self._ssh.get_port())
         api = Api(self.service, self.sessions, self._verifier, self.published)
         self._api = make_server(api.app(), config.tls.certificate, config.tls.key)
-        self._tasks.spawn(self._api.serve(sockets=[listening]), "the HTTPS server")
+        serving = self._tasks.spawn(self._api.serve(sockets=[listening]), "the HTTPS server")
+        serving.add_done_callback(lambda _: self.stop())  # a gateway that nobody can log in to is better restarted
         self._tasks.keep(self.sessions.run, "looking after sessions")
         self._tasks.keep(self._leases.run, "looking after leases")
         self._tasks.keep(self._watch.run, "following the policy")
@@ -165,6 +167,13 @@ class Gateway:
             host_cas=(self.service.authority.host_ca_public,),
             version=__version__,
         )
+
+
+def lift_limits() -> None:
+    """Allow as many descriptors as the system does: each tunnel takes two or three, and the default is 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS says "unlimited" and takes no such number
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _trusted(provider: ProviderConfig) -> TrustedIssuer:
