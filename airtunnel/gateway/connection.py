@@ -214,7 +214,8 @@ class Connection:
         finally:
             relay.target.close()
         if self._ordered is None:
-            return EndReason.CLIENT_CLOSED if relay.client_first else EndReason.TARGET_CLOSED
+            said_goodbye = self._border is not None and relay.tail == postgres.TERMINATE
+            return EndReason.CLIENT_CLOSED if relay.client_first or said_goodbye else EndReason.TARGET_CLOSED
         if self._border is None or self._border.reached.is_set():
             raise self._ended(self._ordered)
         return self._ordered  # in the middle of a message nothing can be said
