@@ -35,6 +35,14 @@ def test_our_own_connection_is_ours(family: socket.AddressFamily, host: str) -> 
             assert peer_uid(client.getpeername()[:2], client.getsockname()[:2]) == own_uid()
 
 
+def test_a_client_that_speaks_ipv6_to_an_ipv4_port_is_found() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_INET6) as client:
+        client.connect(("::ffff:127.0.0.1", server.getsockname()[1]))
+        accepted, _ = server.accept()
+        with accepted:
+            assert peer_uid(accepted.getpeername(), accepted.getsockname()) == own_uid()
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become somebody else")
 def test_another_users_connection_is_theirs() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:

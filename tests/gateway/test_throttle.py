@@ -1,0 +1,32 @@
+"""A token bucket for each source."""
+
+from airtunnel.gateway.throttle import KEPT, Throttle
+
+
+def test_a_burst_passes_and_then_the_rate() -> None:
+    throttle = Throttle(rate=1, burst=3)
+    assert [throttle.take("a", 0.0) for _ in range(5)] == [0, 0, 0, None, None]
+    assert throttle.take("a", 1.0) == 2  # and how many were missed since
+    assert throttle.take("a", 1.5) is None
+    assert throttle.take("a", 2.0) == 1
+
+
+def test_one_source_takes_nothing_from_another() -> None:
+    throttle = Throttle(rate=1, burst=1)
+    assert throttle.take("a", 0.0) == 0
+    assert throttle.take("a", 0.0) is None
+    assert throttle.take("b", 0.0) == 0
+
+
+def test_a_long_rest_fills_the_bucket_and_no_more() -> None:
+    throttle = Throttle(rate=1, burst=2)
+    assert [throttle.take("a", 0.0) for _ in range(3)] == [0, 0, None]
+    assert [throttle.take("a", 1e6) for _ in range(3)] == [1, 0, None]
+
+
+def test_the_sources_remembered_are_bounded() -> None:
+    throttle = Throttle(rate=0, burst=1)
+    for number in range(KEPT + 1):
+        assert throttle.take(str(number), 0.0) == 0
+    assert len(throttle._buckets) == KEPT
+    assert throttle.take(str(KEPT), 0.0) is None
