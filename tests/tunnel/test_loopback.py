@@ -13,7 +13,7 @@ from airtunnel.tunnel.loopback import own_uid, peer_uid, port_holder
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells, in /proc")
 
 CONNECT = """
-import os, socket, sys
+import encodings.idna, os, socket, sys  # the first now: somebody else may not be allowed to read it
 if len(sys.argv) > 2:
     os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[2]))
 with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as one:
