@@ -2,6 +2,8 @@
 
 AirtunnelError                     1
 ├── UsageError                     2   the command line does not make sense
+│   ├── CommandNotExecutable     126   (exec) the command is there and cannot be run
+│   └── CommandNotFound          127   (exec) there is no such command
 ├── Unreachable                   69   gateway, provider or target does not answer
 │   ├── CredentialUnavailable     69   a source did not give a credential
 │   └── TargetRefused             69   the target itself refused the gateway's login
@@ -14,7 +16,9 @@ AirtunnelError                     1
 │   └── LoginFailed               79   the login was denied, expired or broken
 ├── Ended                         80   the session was ended: expired, idle, revoked, ...
 ├── TokenRejected                 79   (gateway) a bearer token that is not accepted
+├── WrongPassword                  1   (wire) a driver does not know the session's password
 └── ProtocolError                  1   the peer broke its protocol
+    └── Unsupported                1   (wire) what PostgreSQL can do, and a tunnel cannot
 
 The number is the exit code (sysexits.h where it has one). Each error has a stable `code`, a message in lower case without a
 period, and a hint: the next command to type.

@@ -37,7 +37,9 @@ class Service:
     clock: Callable[[], datetime] = wall_clock
     draining: bool = False
 
-    async def admit(self, request: Request, *, session: str | None = None) -> tuple[Target, Decision]:
+    async def admit(
+        self, request: Request, *, session: str | None = None, connection: str | None = None
+    ) -> tuple[Target, Decision]:
         """The target and the decision that allows it.
 
         Raises Refused, after the refusal stands in the audit; AuditUnavailable if it could not be written there.
@@ -46,7 +48,7 @@ class Service:
         target = self.policy.targets.get(request.target)
         if decision.allowed and target is not None:
             return target, decision
-        raise await self.refuse(request, decision, session=session)
+        raise await self.refuse(request, decision, session=session, connection=connection)
 
     async def check_grant(self, grant: Grant, name: str, source: str | None, connection: str) -> tuple[Target, Decision]:
         """The same for a channel of a session: also not revoked, and one of the targets that the grant names.
@@ -57,7 +59,7 @@ class Service:
         if await self.store.is_revoked(grant):
             decision = Decision(Outcome.DENIED, "revoked", self._elsewhere(name), ("this session was revoked",))
             raise await self.refuse(request, decision, session=grant.session, connection=connection)
-        target, decision = await self.admit(request, session=grant.session)
+        target, decision = await self.admit(request, session=grant.session, connection=connection)
         if name not in grant.targets:
             covered = ", ".join(grant.targets)
             decision = Decision(

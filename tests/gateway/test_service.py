@@ -126,3 +126,12 @@ def _spoil(site: Site) -> bytes:
     before = _file(site).read_bytes()
     os.truncate(_file(site), 0)
     return before
+
+
+async def test_a_refused_channel_is_in_the_audit_with_its_session_and_its_connection(lab: Lab) -> None:
+    async with lab.gateway() as site, Tunnels.open(await site.account("ana"), ["warehouse"], Tags()) as tunnels:
+        channel = await tunnels.link.open_channel("payroll")
+        channel.close()
+        (refusal,) = site.records("refused")
+        assert refusal["sid"] == tunnels.reply.session
+        assert refusal["conn_id"]
