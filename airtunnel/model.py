@@ -49,6 +49,33 @@ class Principal:
     claims: Mapping[str, Any] = field(default_factory=dict)  # Any: JSON from the provider
 
 
+class KeyBinding(StrEnum):
+    """How a person's token is tied to a key that only their machine has, so that the token alone is worth nothing."""
+
+    NONE = "none"
+    AUTO = "auto"
+    """DPoP where the provider says that it offers it, nothing elsewhere."""
+    DPOP = "dpop"
+    """RFC 9449: the access token names the key."""
+    NONCE = "nonce"
+    """The ID token's nonce is a commitment to the key. The browser flow only: no device flow brings a nonce back."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserClient:
+    """How the browser flow comes back: to `http://{host}:{port}{path}` on the machine of the person who logs in.
+
+    ports: tried in order, 0 is any free one; a provider that compares redirect addresses exactly needs fixed ones
+    client_id, client_secret: where the provider wants another client for this flow than for device codes (Google)
+    """
+
+    ports: tuple[int, ...] = (0,)
+    host: str = "127.0.0.1"
+    path: str = "/callback"
+    client_id: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Tags:
     """What a request says about its purpose. Said, not proven: rules may demand them, audit keeps them apart from claims."""

@@ -25,6 +25,7 @@ from airtunnel.gateway.serve import Gateway
 from airtunnel.gateway.setup import create_certificate
 from airtunnel.identity.device import DevicePrompt
 from airtunnel.identity.login import log_in
+from airtunnel.identity.present import StoredLogin
 from airtunnel.identity.store import MemoryStore, open_store
 from airtunnel.identity.tokens import save_tokens
 from airtunnel.identity.tokenset import TokenSet
@@ -102,7 +103,7 @@ class Site:
         """The account of a person who has logged in."""
         store = MemoryStore()
         save_tokens(store, self.published, self.address, await self.lab.tokens(login))
-        return Account(self.address, self.published, store, self.ca, self.directory / "client")
+        return Account(self.address, self.published, StoredLogin(store, self.address, self.directory / "client"), self.ca)
 
     async def environ(self, login: str) -> dict[str, str]:
         """The environment in which `airtunnel` finds this person logged in."""

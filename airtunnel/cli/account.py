@@ -18,12 +18,13 @@ async def open_account(name: str | None) -> "Account":
 
 async def reach(context: "Context") -> "Account":
     """The account of a context, with what its gateway publishes now. Raises Unreachable."""
+    from airtunnel.identity.present import StoredLogin
     from airtunnel.identity.published import fetch_published
     from airtunnel.identity.store import open_store
     from airtunnel.tunnel.account import Account
 
     published = await fetch_published(context.gateway, ca=trust(context))
-    return Account(context.gateway, published, open_store(context.store), trust(context))
+    return Account(context.gateway, published, StoredLogin(open_store(context.store), context.gateway), trust(context))
 
 
 def trust(context: "Context") -> "Path | None":

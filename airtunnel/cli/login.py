@@ -71,6 +71,7 @@ async def login(
     from dataclasses import replace
 
     from airtunnel.config.client import ClientConfig
+    from airtunnel.identity.present import StoredLogin
     from airtunnel.identity.published import fetch_published
     from airtunnel.identity.store import open_store
     from airtunnel.identity.tokens import save_tokens
@@ -91,7 +92,7 @@ async def login(
     save_tokens(kept, published, there.gateway, tokens)
     config.put(replace(there, subject=tokens.subject, user=tokens.name, issuer=published.issuer))
     config.save()
-    catalog = await Account(there.gateway, published, kept, trust(there)).catalog()
+    catalog = await Account(there.gateway, published, StoredLogin(kept, there.gateway), trust(there)).catalog()
     remember_targets(catalog)
     _welcome(there, catalog, as_json=json)
 
@@ -104,13 +105,14 @@ async def whoami(context: ContextOption = None, json: JsonOption = False) -> Non
     airtunnel whoami --json | jq -r .who
     """
     from airtunnel.config.client import ClientConfig
+    from airtunnel.identity.store import open_store
     from airtunnel.identity.tokens import load_tokens
 
     here = ClientConfig.load().context(context)
     account = await reach(here)
     catalog = await account.catalog()
     remember_targets(catalog)
-    tokens = load_tokens(account.store, here.gateway, account.published.issuer)
+    tokens = load_tokens(open_store(here.store), here.gateway, account.published.issuer)
     until = tokens.expires_at if tokens else None
     renews = bool(tokens and tokens.refresh_token)
     if json:
@@ -236,18 +238,19 @@ def _welcome(there: "Context", catalog: "Catalog", *, as_json: bool) -> None:
 async def _leave(here: "Context") -> tuple[str, bool]:
     """Tell gateway and provider: what to say of it, and whether the provider revoked the login. Raises as they do."""
     from airtunnel.identity.login import revoke
+    from airtunnel.identity.store import open_store
     from airtunnel.identity.tokens import load_tokens
     from airtunnel.tunnel.control import Control
 
-    account = await reach(here)
-    if load_tokens(account.store, here.gateway, account.published.issuer) is None:
+    account, store = await reach(here), open_store(here.store)
+    if load_tokens(store, here.gateway, account.published.issuer) is None:
         return "No login was kept.", False
     revoked = False
     try:
-        await Control(account.gateway, account.ca).log_out(await account.token())
+        await Control(account.gateway, account.ca).log_out(await account.present())
     finally:
         # Read again: asking for a token may have renewed it.
-        if tokens := load_tokens(account.store, here.gateway, account.published.issuer):
+        if tokens := load_tokens(store, here.gateway, account.published.issuer):
             revoked = await revoke(account.published, tokens)
     return "" if revoked else "The provider did not confirm it: the login ends there by itself.", revoked
 

@@ -1,7 +1,7 @@
 """The gateway's configuration: one YAML file, read strictly. Paths in it are taken from its own directory."""
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -25,7 +25,7 @@ from airtunnel.config.table import (
     texts,
     whole,
 )
-from airtunnel.model import Address, PrincipalKind
+from airtunnel.model import Address, BrowserClient, KeyBinding, PrincipalKind
 
 T = TypeVar("T")
 
@@ -62,18 +62,22 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True)
 class ClaimNames:
-    """Which claims hold the name that people read and the groups, and which others rules may look at."""
+    """Which claims hold what identifies, the name that people read and the groups, and which others rules may look at."""
 
     name: str = "email"
     groups: str = "groups"
     keep: tuple[str, ...] = ()
+    subject: str = "sub"
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderConfig:
     """An issuer whose tokens the gateway accepts. `audiences` is never empty: an empty list would accept any.
 
-    client_id is empty where nobody logs in with a client of ours (workloads); ca: PEM file, or the system's trust store.
+    client_id is empty where nobody logs in with a client of ours (workloads); ca: PEM file, or the system's trust store
+    provider: the preset that the rest was filled up from; request, endpoints, pages: as in wire.control.Published
+    clients: further clients whose tokens are accepted; required: claims that a token must have, with one of these values
+    groups_file: YAML, group by group who is in it, for a provider that sends none
     """
 
     issuer: str
@@ -86,6 +90,15 @@ class ProviderConfig:
     claims: ClaimNames = field(default_factory=ClaimNames)
     kind: PrincipalKind = PrincipalKind.PERSON
     ca: Path | None = None
+    provider: str = "oidc"
+    clients: tuple[str, ...] = ()
+    browser: BrowserClient = field(default_factory=BrowserClient)
+    request: Mapping[str, str] = field(default_factory=dict)
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    pages: tuple[str, ...] = ()
+    binding: KeyBinding = KeyBinding.NONE
+    required: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    groups_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from airtunnel.demo.stage import Stage, open_stage
 from airtunnel.errors import AirtunnelError, Ended
 from airtunnel.identity.device import DevicePrompt
 from airtunnel.identity.login import log_in
+from airtunnel.identity.present import StoredLogin
 from airtunnel.identity.published import fetch_published
 from airtunnel.identity.store import open_store
 from airtunnel.identity.tokens import save_tokens
@@ -98,7 +99,7 @@ class Check:
         await asyncio.gather(*pages)
         store = open_store("file", stage.client / "state" / "tokens")
         save_tokens(store, published, stage.address, tokens)
-        self._account = Account(stage.address, published, store, stage.ca, stage.client / "state")
+        self._account = Account(stage.address, published, StoredLogin(store, stage.address, stage.client / "state"), stage.ca)
         _hold(tokens.name == ana.email, f"the login is of {tokens.name}")
         return f"{tokens.name} through the device page of {published.issuer}"
 

@@ -14,10 +14,26 @@ UNKNOWN_LIFE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """The key that a login's tokens are tied to: secret, and kept as long as the login.
+
+    kind: `dpop` or `nonce` (model.KeyBinding); key: the private key, a JWK as JSON text
+    salt, origin: with `nonce`, what the nonce was made of beside the key, and the first ID token, whose nonce it is: a renewed
+    ID token has none
+    """
+
+    kind: str
+    key: str = field(repr=False)
+    salt: str | None = field(default=None, repr=False)
+    origin: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class TokenSet:
     """What a login gave. `expires_at` is of the token that the gateway takes; `name` is for people, `subject` identifies.
 
     access_token is empty in a set from the store whose gateway takes the ID token: only what is used is kept.
+    client_id: the client that logged in, and alone may use the refresh token; empty: the published one
     """
 
     access_token: str = field(repr=False)
@@ -27,6 +43,8 @@ class TokenSet:
     subject: str
     name: str
     issuer: str
+    client_id: str = ""
+    bound: Bound | None = None
 
 
 def presented(tokens: TokenSet, published: Published) -> str:
@@ -61,6 +79,8 @@ def tokens_from(body: Json, published: Published, now: datetime, previous: Token
         subject=subject,
         name=name,
         issuer=published.issuer,
+        client_id=previous.client_id if previous else "",
+        bound=previous.bound if previous else None,
     )
     shown = presented(tokens, published)
     life = None if shown == identity else seconds(body.get("expires_in"))
@@ -94,9 +114,17 @@ def from_json(text: str) -> TokenSet | None:
             subject=str(body["subject"]),
             name=str(body["name"]),
             issuer=str(body["issuer"]),
+            client_id=_text(body, "client_id") or "",
+            bound=_bound(body.get("bound")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _bound(body: Json | None) -> Bound | None:
+    if body is None:
+        return None
+    return Bound(str(body["kind"]), str(body["key"]), _text(body, "salt"), _text(body, "origin"))
 
 
 def _with_expiry(tokens: TokenSet, expires_at: datetime) -> TokenSet:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from airtunnel.errors import AirtunnelError, LoginRequired, ProtocolError, Refused, Temporary, Unreachable
 from airtunnel.identity.answer import Answer
 from airtunnel.identity.http import http_client, send
+from airtunnel.identity.present import Presented
 from airtunnel.model import Tags
 from airtunnel.wire.control import Catalog, GrantReply, GrantRequest
 
@@ -33,7 +34,7 @@ class Control:
     gateway: str
     ca: Path | None = None
 
-    async def grant(self, token: str, targets: tuple[str, ...], tags: Tags) -> Granted:
+    async def grant(self, shown: Presented, targets: tuple[str, ...], tags: Tags) -> Granted:
         """A grant for all of `targets`, for a key made here that never leaves this process.
 
         Raises Refused, LoginRequired, Unreachable, Temporary or ProtocolError.
@@ -42,19 +43,19 @@ class Control:
 
         key = asyncssh.generate_private_key("ssh-ed25519")
         body = GrantRequest(targets, key.export_public_key().decode().strip(), tags).encode()
-        return Granted(GrantReply.decode(await self._call("POST", "/v1/grants", token, body)), key)
+        return Granted(GrantReply.decode(await self._call("POST", "/v1/grants", shown, body)), key)
 
-    async def targets(self, token: str) -> Catalog:
+    async def targets(self, shown: Presented) -> Catalog:
         """Who I am there, and every target with what the policy says of it."""
-        return Catalog.decode(await self._call("GET", "/v1/targets", token))
+        return Catalog.decode(await self._call("GET", "/v1/targets", shown))
 
-    async def log_out(self, token: str) -> None:
+    async def log_out(self, shown: Presented) -> None:
         """End every session of mine at the gateway."""
-        await self._call("POST", "/v1/logout", token)
+        await self._call("POST", "/v1/logout", shown)
 
-    async def _call(self, method: str, path: str, token: str, body: bytes | None = None) -> bytes:
+    async def _call(self, method: str, path: str, shown: Presented, body: bytes | None = None) -> bytes:
         async with http_client(ca=self.ca, timeout=LIMIT) as client:
-            answer = await send(client, method, f"https://{self.gateway}{path}", body=body, bearer=token, timeout=LIMIT)
+            answer = await send(client, method, f"https://{self.gateway}{path}", body=body, bearer=shown.token, timeout=LIMIT)
         if 200 <= answer.status < 300:
             return answer.body or b""
         raise self._error(answer)

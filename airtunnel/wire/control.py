@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from airtunnel.errors import ProtocolError, Refused
-from airtunnel.model import TAG_NAMES, Tags
+from airtunnel.model import TAG_NAMES, BrowserClient, Tags
 
 WELL_KNOWN = "/.well-known/airtunnel"
 MAX_BODY = 64 * 1024
@@ -26,11 +26,25 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class WorkloadIssuer:
+    """An issuer of workloads' tokens that the gateway takes. provider: its kind, like `github`; audience: for whom to ask."""
+
+    issuer: str
+    provider: str
+    audience: str
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """Everything a client must know of a gateway, from one host name.
 
+    flows: `device` and `browser`, the preferred one first
     token: which token is presented to the gateway, `access_token` or `id_token`
     ssh_host, ssh_port: where the data goes; host_cas: OpenSSH public keys of the CAs that sign its host key
+    binding: a KeyBinding, as text: a newer gateway may know more of them
+    request: parameters that go with a login besides the usual ones: `audience`, `resource`, `prompt`
+    endpoints: by their names in the provider's metadata, where those are missing or wrong
+    pages: hosts beside the issuer's on which the page for a login code may be; ca: PEM that vouches for the provider
     """
 
     name: str
@@ -45,6 +59,15 @@ class Published:
     version: str
     client_secret: str | None = None
     """Google's and some others' "public" clients have one; it is no secret there."""
+    provider: str = "oidc"
+    """The kind of provider, one of the presets' names."""
+    binding: str = "none"
+    browser: BrowserClient = field(default_factory=BrowserClient)
+    request: Mapping[str, str] = field(default_factory=dict)
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    pages: tuple[str, ...] = ()
+    ca: str | None = None
+    workloads: tuple[WorkloadIssuer, ...] = ()
 
     def encode(self) -> bytes:
         return _dump(asdict(self))
@@ -66,6 +89,17 @@ class Published:
                 host_cas=_texts(body, "host_cas"),
                 version=_text(body, "version"),
                 client_secret=_optional(body, "client_secret"),
+                provider=_optional(body, "provider") or "oidc",
+                binding=_optional(body, "binding") or "none",
+                browser=_browser(body.get("browser")),
+                request=_mapping(body, "request"),
+                endpoints=_mapping(body, "endpoints"),
+                pages=_texts(body, "pages") if body.get("pages") else (),
+                ca=_optional(body, "ca"),
+                workloads=tuple(
+                    WorkloadIssuer(_text(one, "issuer"), _text(one, "provider"), _text(one, "audience"))
+                    for one in body.get("workloads") or ()
+                ),
             ),
         )
 
@@ -231,6 +265,33 @@ def _texts(body: Json, name: str) -> tuple[str, ...]:
     if not isinstance(value := body[name], list) or not all(isinstance(one, str) for one in value):
         raise TypeError(f"{name} is not a list of texts")
     return tuple(value)
+
+
+def _mapping(body: Json, name: str) -> dict[str, str]:
+    value = body.get(name) or {}
+    if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
+        raise TypeError(f"{name} is not an object of texts")
+    return value
+
+
+def _browser(body: Json | None) -> BrowserClient:
+    plain = BrowserClient()
+    if body is None:
+        return plain
+    ports = tuple(_port(one) for one in body.get("ports") or plain.ports)
+    return BrowserClient(
+        ports=ports,
+        host=_optional(body, "host") or plain.host,
+        path=_optional(body, "path") or plain.path,
+        client_id=_optional(body, "client_id"),
+        client_secret=_optional(body, "client_secret"),
+    )
+
+
+def _port(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 65_536:
+        raise TypeError("ports is not a list of port numbers")
+    return value
 
 
 def _number(body: Json, name: str) -> int:

@@ -29,7 +29,7 @@ async def ask(site: Site, method: str, path: str, *, token: str | None = None, b
 
 async def token(site: Site, login: str = "ana") -> str:
     """A good token."""
-    return await (await site.account(login)).token()
+    return (await (await site.account(login)).present()).token
 
 
 def problem(response: httpx2.Response) -> dict[str, Any]:  # Any: JSON

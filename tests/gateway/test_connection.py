@@ -117,7 +117,7 @@ async def test_nothing_that_is_secret_is_written_anywhere(lab: Lab, caplog: pyte
         account = await site.account("ana")
         async with await enter(way) as connection:
             await connection.execute("SELECT 1")
-        secrets = [way.password, lab.database.broker_password, await account.token(), lab.database.superuser_password]
+        secrets = [way.password, lab.database.broker_password, (await account.present()).token, lab.database.superuser_password]
     written = caplog.text + "".join(path.read_text() for path in (site.directory / "audit").iterdir())
     written += repr(way) + repr(account)
     assert not [secret for secret in secrets if secret in written]

@@ -35,7 +35,7 @@ async def test_a_logout_at_one_gateway_ends_sessions_at_the_other(lab: Lab) -> N
                 assert lab.roles() == roles
                 await connection.execute("SELECT 1")
                 elsewhere = Site(lab, other, lab.root / "second")
-                await Control(elsewhere.address, elsewhere.ca).log_out(await (await elsewhere.account("ana")).token())
+                await Control(elsewhere.address, elsewhere.ca).log_out(await (await elsewhere.account("ana")).present())
                 await asyncio.wait_for(tunnels.link.over.wait(), LIMIT)
                 with pytest.raises(psycopg.errors.AdminShutdown, match="revoked"):
                     await connection.execute("SELECT 1")

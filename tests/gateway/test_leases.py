@@ -18,6 +18,7 @@ from airtunnel.errors import AuditUnavailable, CredentialUnavailable
 from airtunnel.gateway.leases import Leases, instance
 from airtunnel.gateway.service import Service
 from airtunnel.identity.http import http_client
+from airtunnel.identity.present import StoredLogin
 from airtunnel.identity.store import MemoryStore
 from airtunnel.identity.tokens import save_tokens
 from airtunnel.model import Tags
@@ -55,9 +56,9 @@ async def account_of(lab: Lab, directory: Path, port: int) -> Account:
     """Ana's account at a gateway in another process."""
     async with http_client(ca=directory / "tls" / "ca.pem") as client:
         published = Published.decode((await client.get(f"https://127.0.0.1:{port}{WELL_KNOWN}")).content)
-    store = MemoryStore()
-    save_tokens(store, published, f"127.0.0.1:{port}", await lab.tokens("ana"))
-    return Account(f"127.0.0.1:{port}", published, store, directory / "tls" / "ca.pem", directory / "client")
+    store, gateway = MemoryStore(), f"127.0.0.1:{port}"
+    save_tokens(store, published, gateway, await lab.tokens("ana"))
+    return Account(gateway, published, StoredLogin(store, gateway, directory / "client"), directory / "tls" / "ca.pem")
 
 
 async def test_after_a_crash_the_next_gateway_gives_back_what_the_dead_one_borrowed(lab: Lab) -> None:

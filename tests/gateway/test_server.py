@@ -267,7 +267,7 @@ async def test_a_logout_ends_sessions_at_once_and_their_certificates_for_good(la
             way = await tunnels.listen("warehouse")
             idle = await psycopg.AsyncConnection.connect(way.url)
             one = await granted(site)
-            await Control(site.address, site.ca).log_out(await account.token())
+            await Control(site.address, site.ca).log_out(await account.present())
             with pytest.raises(psycopg.errors.AdminShutdown, match="revoked"):
                 await idle.execute("SELECT 1")
             await idle.close()

@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from airtunnel.errors import LoginRequired, Refused, Unreachable
+from airtunnel.identity.present import StoredLogin
 from airtunnel.identity.store import MemoryStore
 from airtunnel.model import Protocol, Tags
 from airtunnel.tunnel.account import Account
@@ -190,7 +191,9 @@ async def test_refused_targets_open_nothing(lab: Lab) -> None:
             async with Tunnels.open(await site.account("ana"), ["warehouse", "payroll"], Tags()):
                 pass
         assert refused.value.place.startswith("policy/policy.yaml:")
-        stranger = Account(site.address, site.published, MemoryStore(), site.ca, site.directory / "client")
+        stranger = Account(
+            site.address, site.published, StoredLogin(MemoryStore(), site.address, site.directory / "client"), site.ca
+        )
         with pytest.raises(LoginRequired):
             async with Tunnels.open(stranger, ["warehouse"], Tags()):
                 pass

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airtunnel.errors import ProtocolError, Refused
-from airtunnel.model import Tags
+from airtunnel.model import BrowserClient, Tags
 from airtunnel.wire.control import (
     MAX_BODY,
     Catalog,
@@ -18,6 +18,7 @@ from airtunnel.wire.control import (
     GrantReply,
     GrantRequest,
     Published,
+    WorkloadIssuer,
     tags_from,
 )
 
@@ -33,6 +34,14 @@ PUBLISHED = Published(
     host_cas=("ssh-ed25519 AAAA",),
     version="1.0",
     client_secret="not a secret",
+    provider="okta",
+    binding="dpop",
+    browser=BrowserClient((8000, 18000), "localhost", "/back", "desktop", "no secret either"),
+    request={"audience": "https://api.example.com"},
+    endpoints={"token_endpoint": "https://id.example.com/token"},
+    pages=("activate.example.com",),
+    ca="-----BEGIN CERTIFICATE-----",
+    workloads=(WorkloadIssuer("https://token.actions.example.com", "github", "airtunnel"),),
 )
 REQUEST = GrantRequest(("postgres-prod",), "ssh-ed25519 AAAA", Tags(dag_id="billing", try_number=1, reason="ärger"))
 REPLY = GrantReply(
@@ -107,7 +116,8 @@ def test_an_unknown_field_is_ignored(data: bytes, decode: Callable[[bytes], obje
     decode(json.dumps(json.loads(data) | {"new": [1, {"x": None}]}).encode())
 
 
-MAY_BE_ABSENT = {"client_secret", "tags"}
+SINCE_0_2 = {"provider", "binding", "browser", "request", "endpoints", "pages", "ca", "workloads"}
+MAY_BE_ABSENT = {"client_secret", "tags"} | SINCE_0_2
 FIELDS = [(decode, data, name) for _, data, decode in BODIES for name in json.loads(data)]
 
 
