@@ -23,8 +23,8 @@ from airtunnel.demo.provider import Provider
 from airtunnel.gateway.authority import create_keys
 from airtunnel.gateway.serve import Gateway
 from airtunnel.gateway.setup import create_certificate
-from airtunnel.identity.device import DevicePrompt
-from airtunnel.identity.login import log_in
+from airtunnel.identity.login.device import DevicePrompt
+from airtunnel.identity.login.drive import log_in
 from airtunnel.identity.present import StoredLogin
 from airtunnel.identity.store import MemoryStore, open_store
 from airtunnel.identity.tokens import save_tokens

@@ -31,6 +31,8 @@ class Event(StrEnum):
     CONNECTION_CLOSED = "connection.closed"
     LOGOUT = "logout"
     POLICY_RELOADED = "policy.reloaded"
+    AUTHORITY_CHANGED = "authority.changed"
+    """Which keys sign, and which are trusted, is another from now on."""
     AUDIT_REPAIRED = "audit.repaired"
     """A line that was torn by a crash, and never acknowledged, was cut off at start."""
 
@@ -63,6 +65,8 @@ class Record:
     duration: timedelta | None = None
     reason: EndReason | str | None = None
     detail: str | None = None
+    jti: str | None = None
+    """The issuer's id of the token that was shown, or a hash of it: what a stolen one was used for. Never the token."""
 
 
 def as_fields(record: Record, now: datetime, gateway: str) -> dict[str, Any]:  # Any: JSON
@@ -76,6 +80,7 @@ def as_fields(record: Record, now: datetime, gateway: str) -> dict[str, Any]:  #
             sid=record.session,
             conn_id=record.connection,
             client_ip=record.source,
+            jti=record.jti,
             **_actor(record.principal),
             tags=None if record.tags is None else record.tags.said() or None,
             target=record.target,

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from airtunnel.cli import output
-from airtunnel.cli.account import open_account
+from airtunnel.cli.account import open_account, project_targets
 from airtunnel.cli.command import command, typed
 from airtunnel.cli.complete import complete_target
-from airtunnel.cli.options import ContextOption, JsonOption, ReasonOption, TicketOption
+from airtunnel.cli.options import ContextOption, IdentityOption, JsonOption, ReasonOption, TicketOption
 from airtunnel.errors import Ended, Unreachable, UsageError
 
 if TYPE_CHECKING:
@@ -31,17 +31,19 @@ def register(app: typer.Typer) -> None:
 
 async def connect(
     targets: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            help="What to reach; after `=` a local port, or a directory for a Unix socket. Default: any free port.",
+            help="What to reach; after `=` a local port, or a directory for a Unix socket. Default: any free port. "
+            "Without any: those of the project's .airtunnel.toml.",
             metavar="TARGET[=PORT|=unix:DIR]",
             autocompletion=complete_target,
         ),
-    ],
+    ] = None,
     test: Annotated[bool, typer.Option("--test/--no-test", help="Log in to each target once before saying ready.")] = True,
     reason: ReasonOption = None,
     ticket: TicketOption = None,
     context: ContextOption = None,
+    identity: IdentityOption = None,
     json: JsonOption = False,
 ) -> None:
     """Open local ports that lead to targets, until Ctrl-C.
@@ -58,8 +60,8 @@ async def connect(
     from airtunnel.model import Tags
     from airtunnel.tunnel.tunnels import Tunnels
 
-    wanted = _parse(targets)
-    account = await open_account(context)
+    wanted = _parse(targets or project_targets())
+    account = await open_account(context, identity)
     async with Tunnels.open(account, list(wanted), Tags(reason=reason, ticket=ticket)) as tunnels:
         for name in wanted if test else ():
             await tunnels.test(name)
@@ -165,6 +167,8 @@ def _closed(name: str, traffic: "Traffic", *, as_json: bool) -> None:
 
 def _parse(words: "Sequence[str]") -> "dict[str, Bind]":
     """Where each target is to be: `name`, `name=15432` or `name=unix:/tmp/pg`. Raises UsageError."""
+    if not words:
+        raise UsageError("no target is named, and no .airtunnel.toml here names any", hint="airtunnel targets")
     parsed: dict[str, Bind] = {}
     for word in words:
         name, _, where = word.partition("=")

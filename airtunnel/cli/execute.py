@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from airtunnel.cli import output
-from airtunnel.cli.account import open_account
+from airtunnel.cli.account import open_account, project_targets
 from airtunnel.cli.command import command
 from airtunnel.cli.complete import complete_target
-from airtunnel.cli.options import ContextOption, ReasonOption, TicketOption
+from airtunnel.cli.options import ContextOption, IdentityOption, ReasonOption, TicketOption
 from airtunnel.errors import AirtunnelError, UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from airtunnel.model import Tags
+    from airtunnel.tunnel.account import Account
     from airtunnel.tunnel.agent import Agent
     from airtunnel.tunnel.lazy import LazyTunnels
 
@@ -36,7 +37,7 @@ async def execute(
     targets: Annotated[
         list[str] | None,
         typer.Argument(
-            help="What to reach. Airflow needs none: it opens what its tasks ask for.",
+            help="What to reach. Airflow needs none: it opens what its tasks ask for. Without any: those of .airtunnel.toml.",
             metavar="TARGET",
             autocompletion=complete_target,
         ),
@@ -48,6 +49,7 @@ async def execute(
     ticket: TicketOption = None,
     kill_after: Annotated[int, typer.Option(help="Seconds the command has to end after SIGTERM.", min=1)] = 30,
     context: ContextOption = None,
+    identity: IdentityOption = None,
 ) -> int:
     """Run a command that reaches targets: exec [TARGET] -- COMMAND
 
@@ -72,7 +74,8 @@ async def execute(
         raise UsageError("there is no command to run", hint="airtunnel exec [TARGET...] -- COMMAND")
     said = Tags(dag_id=dag, task_id=task, run_id=run, reason=reason, ticket=ticket)
     try:
-        return await _run(words, targets or [], said, context, timedelta(seconds=kill_after))
+        account = await open_account(context, identity)
+        return await _run(account, words, targets or [], said, timedelta(seconds=kill_after))
     except (CommandNotFound, CommandNotExecutable):
         raise
     except Exception as error:
@@ -81,7 +84,7 @@ async def execute(
         return OWN_FAILURE
 
 
-async def _run(words: Sequence[str], targets: list[str], said: "Tags", context: str | None, kill_after: "timedelta") -> int:
+async def _run(account: "Account", words: Sequence[str], targets: list[str], said: "Tags", kill_after: "timedelta") -> int:
     from airtunnel.airflow.environment import UnknownAirflow, airflow_environment, is_airflow, is_task_test
     from airtunnel.tunnel.agent import Agent
     from airtunnel.tunnel.lazy import LazyTunnels
@@ -89,8 +92,9 @@ async def _run(words: Sequence[str], targets: list[str], said: "Tags", context: 
     from airtunnel.tunnel.tunnels import Tunnels
     from airtunnel.tunnel.variables import variables
 
-    account = await open_account(context)
     env = dict(os.environ)
+    if not targets and not is_airflow(words):
+        targets = [one.partition("=")[0] for one in project_targets()]
     async with contextlib.AsyncExitStack() as stack:
         if targets:
             tunnels = await stack.enter_async_context(Tunnels.open(account, targets, said))

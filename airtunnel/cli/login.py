@@ -1,8 +1,5 @@
-"""`login`, `whoami`, `logout`: who this person is at which gateway."""
+"""`login`: who this person is, asked at the provider of a gateway, and kept."""
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,18 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from airtunnel.cli import output
-from airtunnel.cli.account import reach, trust
+from airtunnel.cli.account import find_context, gateway_address, reach, trust
 from airtunnel.cli.command import command, typed
 from airtunnel.cli.complete import complete_context, remember_targets
-from airtunnel.cli.options import ContextOption, JsonOption
+from airtunnel.cli.options import JsonOption
 from airtunnel.errors import AirtunnelError, Unreachable
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from airtunnel.cli.page import LoginPage
     from airtunnel.config.client import ClientConfig, Context
-    from airtunnel.identity.device import DevicePrompt
+    from airtunnel.identity.login.drive import Flow
     from airtunnel.identity.store import TokenStore
     from airtunnel.identity.tokenset import TokenSet
     from airtunnel.wire.control import Catalog, Published
+
+TIMEOUT = 180
+"""Seconds that a person has to approve a login, unless they say otherwise."""
 
 
 class StoreKind(StrEnum):
@@ -31,10 +34,20 @@ class StoreKind(StrEnum):
     FILE = "file"
 
 
+class FlowKind(StrEnum):
+    """How to log in."""
+
+    AUTO = "auto"
+    DEVICE = "device"
+    BROWSER = "browser"
+
+
+_FLOWS: dict[FlowKind, "Flow | None"] = {FlowKind.AUTO: None, FlowKind.DEVICE: "device", FlowKind.BROWSER: "browser"}
+
+
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    for one in (login, whoami, logout):
-        command(app)(one)
+    """Add the command."""
+    command(app)(login)
 
 
 async def login(
@@ -46,6 +59,20 @@ async def login(
             autocompletion=complete_context,
         ),
     ] = None,
+    flow: Annotated[
+        FlowKind,
+        typer.Option(
+            help="device: a code that you confirm on any device. browser: a page that opens here and comes back. "
+            "auto: what the gateway names and this machine can do."
+        ),
+    ] = FlowKind.AUTO,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Whether a browser may be opened here.")] = True,
+    qr: Annotated[
+        bool | None,
+        typer.Option(
+            "--qr/--no-qr", help="Show the page's address as a QR code. Default: where no browser is here.", show_default=False
+        ),
+    ] = None,
     ca: Annotated[
         Path | None,
         typer.Option(help="PEM file of the CA that signed the gateway's certificate.", exists=True, dir_okay=False),
@@ -55,8 +82,7 @@ async def login(
         typer.Option(help="Keep the login in the system's keyring (default), or in a file that only you can read."),
     ] = None,
     context: Annotated[str | None, typer.Option(help="A name of your own for this login. Default: the host.")] = None,
-    timeout: Annotated[int, typer.Option(help="Seconds that you have to approve it.", min=5)] = 180,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Offer to open a browser here.")] = True,
+    timeout: Annotated[int, typer.Option(help="Seconds that you have to approve it.", min=5)] = TIMEOUT,
     json: JsonOption = False,
 ) -> None:
     """Log in to a gateway, with your company's identity provider.
@@ -64,21 +90,18 @@ async def login(
     \b
     airtunnel login gateway.example.com
     airtunnel login                             the last gateway again
+    airtunnel login --flow browser              where codes are forbidden
     airtunnel login localhost:8443 --ca ca.pem --store file
 
-    A later login at the same gateway remembers --ca, --store and --context.
+    On a machine without a browser, open the page on any other: it takes a code, or its last address is pasted here. A later
+    login at the same gateway remembers --ca, --store and --context. `airtunnel context` lists your gateways.
     """
-    from dataclasses import replace
-
+    from airtunnel.cli.page import LoginPage
     from airtunnel.config.client import ClientConfig
-    from airtunnel.identity.present import StoredLogin
     from airtunnel.identity.published import fetch_published
     from airtunnel.identity.store import open_store
-    from airtunnel.identity.tokens import save_tokens
-    from airtunnel.tunnel.account import Account
 
-    config = ClientConfig.load()
-    there = _destination(config, gateway, context, ca, store)
+    there = _destination(ClientConfig.load(), gateway, context, ca, store)
     try:
         published = await fetch_published(there.gateway, ca=trust(there))
     except Unreachable as error:
@@ -86,94 +109,91 @@ async def login(
             error.details = ("if the gateway has a CA of its own, ask its operator for that file",)
             error.hint = typed("--ca", "FILE")
         raise
-    kept = open_store(there.store)
-    _probe(kept, there.gateway)
-    tokens = await _ask(published, there, timeout, browser=browser, as_json=json)
-    save_tokens(kept, published, there.gateway, tokens)
-    config.put(replace(there, subject=tokens.subject, user=tokens.name, issuer=published.issuer))
-    config.save()
-    catalog = await Account(there.gateway, published, StoredLogin(kept, there.gateway), trust(there)).catalog()
+    _probe(open_store(there.store), there.gateway)
+    page = LoginPage(there.gateway, browser=browser, qr=qr, as_json=json)
+    there = await log_in_once(published, there, page, flow=_FLOWS[flow], timeout=timeout)
+    catalog = await (await reach(there)).catalog()
     remember_targets(catalog)
     _welcome(there, catalog, as_json=json)
 
 
-async def whoami(context: ContextOption = None, json: JsonOption = False) -> None:
-    """Show who you are at the gateway, and until when.
+async def log_in_once(
+    published: "Published",
+    there: "Context",
+    page: "LoginPage | None" = None,
+    *,
+    flow: "Flow | None" = None,
+    timeout: int = TIMEOUT,
+) -> "Context":
+    """Log in and keep the login, one process at a time: who had to wait for another's login uses that. The context as kept."""
+    from dataclasses import replace
+    from datetime import timedelta
 
-    \b
-    airtunnel whoami
-    airtunnel whoami --json | jq -r .who
-    """
+    from airtunnel.cli.page import LoginPage
     from airtunnel.config.client import ClientConfig
     from airtunnel.identity.store import open_store
-    from airtunnel.identity.tokens import load_tokens
+    from airtunnel.identity.tokens import login_turn, save_tokens
 
-    here = ClientConfig.load().context(context)
-    account = await reach(here)
-    catalog = await account.catalog()
-    remember_targets(catalog)
-    tokens = load_tokens(open_store(here.store), here.gateway, account.published.issuer)
-    until = tokens.expires_at if tokens else None
-    renews = bool(tokens and tokens.refresh_token)
-    if json:
-        output.document(
-            {
-                "who": catalog.who,
-                "issuer": catalog.issuer,
-                "groups": list(catalog.groups),
-                "gateway": here.gateway,
-                "context": here.name,
-                "store": here.store,
-                "token_expires_at": until.isoformat() if until else None,
-                "renews": renews,
-            }
-        )
-        return
-    for name, value in (
-        ("who", catalog.who),
-        ("groups", ", ".join(catalog.groups) or "none"),
-        ("provider", catalog.issuer),
-        ("gateway", here.gateway),
-        ("kept in", "the system's keyring" if here.store == "keyring" else "a file that only you can read"),
-        ("token", f"good until {output.clock(until)}{', then renewed by itself' if renews else ''}" if until else "none"),
-    ):
-        output.data(f"{name:<9} {output.clean(value)}")
+    page = page or LoginPage(there.gateway)
+    store, limit = open_store(there.store), timedelta(seconds=timeout)
 
+    def wait() -> None:
+        page.say(f"Another airtunnel is logging in to {there.gateway}: waiting for that.")
 
-async def logout(
-    context: ContextOption = None,
-    every: Annotated[bool, typer.Option("--all", help="Log out of every gateway.")] = False,
-    json: JsonOption = False,
-) -> int:
-    """Log out: end your sessions and forget the login.
-
-    \b
-    airtunnel logout
-    airtunnel logout --all
-
-    The gateway ends your sessions, the provider revokes the login, and this machine forgets it, in that order. It is
-    forgotten here even where gateway or provider cannot be told.
-    """
-    from airtunnel.config.client import ClientConfig
-
-    config = ClientConfig.load()
-    chosen = list(config.contexts.values()) if every else [config.context(context)]
-    if not chosen:
-        output.note("You are not logged in anywhere.")
-    code = 0
-    for here in chosen:
-        try:
-            said, revoked = await _leave(here)
-        except AirtunnelError as error:
-            code = output.fail(error, as_json=json)
-            said, revoked = "The gateway was not told: a session that is open there ends by itself.", False
-        _forget(here)
-        config.remove(here.name)
+    async with login_turn(there.gateway, published.issuer, limit=limit, wait=wait) as waited:
+        tokens = await _others(store, published, there.gateway) if waited else None
+        if tokens is None:
+            tokens = await _ask(published, there, page, flow, limit)
+            save_tokens(store, published, there.gateway, tokens)
+        config = ClientConfig.load()
+        there = replace(there, subject=tokens.subject, user=tokens.name, issuer=published.issuer)
+        config.put(there)
         config.save()
-        if json:
-            output.event("logged_out", {"gateway": here.gateway, "context": here.name, "revoked": revoked})
-        output.note(f"Logged out of {here.gateway}. {said}".rstrip())
-    return code
+    return there
+
+
+async def _others(store: "TokenStore", published: "Published", gateway: str) -> "TokenSet | None":
+    """The login that another process has made a moment ago; None if it did not come to that."""
+    from datetime import UTC, datetime
+
+    from airtunnel.errors import LoginRequired
+    from airtunnel.identity.tokens import fresh_tokens
+
+    try:
+        return await fresh_tokens(store, published, gateway, now=datetime.now(UTC))
+    except LoginRequired:
+        return None
+
+
+async def _ask(
+    published: "Published", there: "Context", page: "LoginPage", flow: "Flow | None", limit: "timedelta"
+) -> "TokenSet":
+    """The tokens of a person who went to the page that is shown."""
+    from airtunnel.identity.login.drive import log_in
+
+    try:
+        return await log_in(
+            published,
+            show=page.show_code,
+            open_page=page.show_link,
+            pasted=page.pasted,
+            flow=flow,
+            local_browser=page.local,
+            say=page.say,
+            gateway=there.gateway,
+            timeout=limit,
+        )
+    except AirtunnelError as error:
+        if error.hint and error.hint.startswith("airtunnel login") and typed().startswith("airtunnel login"):
+            error.hint = _retyped(error.hint)
+        raise
+    finally:
+        page.close()
+
+
+def _retyped(hint: str) -> str:
+    """The hint of a flow, with everything else that was typed: it does not know how this person reaches the gateway."""
+    return typed("--flow", hint.rpartition("--flow ")[2]) if "--flow " in hint and "--flow" not in typed() else typed()
 
 
 def _destination(
@@ -181,44 +201,23 @@ def _destination(
 ) -> "Context":
     """Where to log in, and how: as it was said, else as it was the last time. Raises LoginRequired, UsageError."""
     from airtunnel.config.client import Context
-    from airtunnel.identity.endpoint import gateway_name
 
     if gateway is None:
-        gateway = config.context(name).gateway
+        gateway = find_context(config, name).gateway
     elif gateway in config.contexts and name is None:
         name, gateway = gateway, config.contexts[gateway].gateway
-    host = gateway_name(gateway)
-    address = host if host.rpartition(":")[2].isdecimal() else f"{host}:443"
+    address = gateway_address(gateway)
     before = config.contexts.get(name) if name else None
     if before is None or before.gateway != address:
         before = next((one for one in config.contexts.values() if one.gateway == address), None)
     if before is None:
-        before = Context(name or host, address)
+        before = Context(name or address.removesuffix(":443"), address)
     return Context(
         name=name or before.name,
         gateway=address,
         ca=str(ca.resolve()) if ca else before.ca,
         store=store.value if store else before.store,
     )
-
-
-async def _ask(published: "Published", there: "Context", timeout: int, *, browser: bool, as_json: bool) -> "TokenSet":
-    """The tokens of a person who went to the page that is shown here."""
-    from datetime import timedelta
-
-    from airtunnel.identity.login import log_in
-
-    with _browser(browser and output.interactive()) as offer:
-        try:
-            return await log_in(
-                published,
-                show=lambda prompt: offer(_show(prompt, there.gateway, as_json=as_json)),
-                timeout=timedelta(seconds=timeout),
-            )
-        except AirtunnelError as error:
-            if error.hint and error.hint.startswith("airtunnel login"):
-                error.hint = typed()  # the flow does not know how this person reaches the gateway
-            raise
 
 
 def _welcome(there: "Context", catalog: "Catalog", *, as_json: bool) -> None:
@@ -235,48 +234,6 @@ def _welcome(there: "Context", catalog: "Catalog", *, as_json: bool) -> None:
         output.note("You may reach nothing there yet: `airtunnel targets` says why.")
 
 
-async def _leave(here: "Context") -> tuple[str, bool]:
-    """Tell gateway and provider: what to say of it, and whether the provider revoked the login. Raises as they do."""
-    from airtunnel.identity.login import revoke
-    from airtunnel.identity.store import open_store
-    from airtunnel.identity.tokens import load_tokens
-    from airtunnel.tunnel.control import Control
-
-    account, store = await reach(here), open_store(here.store)
-    if load_tokens(store, here.gateway, account.published.issuer) is None:
-        return "No login was kept.", False
-    revoked = False
-    try:
-        await Control(account.gateway, account.ca).log_out(await account.present())
-    finally:
-        # Read again: asking for a token may have renewed it.
-        if tokens := load_tokens(store, here.gateway, account.published.issuer):
-            revoked = await revoke(account.published, tokens)
-    return "" if revoked else "The provider did not confirm it: the login ends there by itself.", revoked
-
-
-def _forget(here: "Context") -> None:
-    from airtunnel.identity.store import open_store
-    from airtunnel.identity.tokens import drop_tokens
-
-    if here.issuer is not None:
-        drop_tokens(open_store(here.store), here.gateway, here.issuer)
-
-
-def _show(prompt: "DevicePrompt", gateway: str, *, as_json: bool) -> str:
-    """Show the code; the address to open."""
-    link = prompt.verification_uri_complete or prompt.verification_uri
-    if as_json:
-        shown = {"url": prompt.verification_uri, "url_complete": link, "code": prompt.user_code, "host": prompt.host}
-        output.event("login_required", shown | {"gateway": gateway, "expires_at": prompt.expires_at.isoformat()})
-    output.note(f"To log in to {gateway}, open this page of {prompt.host}, and only if you typed this command yourself:")
-    output.note()
-    output.note(f"  {link}")
-    output.note(f"  code  {prompt.user_code}      the page must show this one")
-    output.note()
-    return link
-
-
 def _probe(kept: "TokenStore", gateway: str) -> None:
     """A keyring that cannot keep the login is better known before it than after. Raises as the store does."""
     from airtunnel.identity.store import StoreKey
@@ -287,30 +244,3 @@ def _probe(kept: "TokenStore", gateway: str) -> None:
         if error.hint and error.hint.startswith("airtunnel login"):
             error.hint = typed("--store", "file")
         raise
-
-
-@contextlib.contextmanager
-def _browser(wanted: bool) -> Iterator[Callable[[str], None]]:
-    """What offers a page: it opens when the person presses Enter, and not by itself, so that they read the code first."""
-    import asyncio
-    import webbrowser
-
-    loop = asyncio.get_running_loop()
-
-    def open_page(link: str) -> None:
-        sys.stdin.readline()
-        loop.remove_reader(sys.stdin)
-        loop.run_in_executor(None, webbrowser.open, link)
-
-    def offer(link: str) -> None:
-        if wanted:
-            output.note("Enter opens it in a browser here; any other device does as well. Waiting ...")
-            loop.add_reader(sys.stdin, open_page, link)
-        else:
-            output.note("Waiting for you to approve it there ...")
-
-    try:
-        yield offer
-    finally:
-        if wanted:
-            loop.remove_reader(sys.stdin)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from airtunnel import __version__
-from airtunnel.cli import audit, connect, demo, execute, gateway, login, ssh, targets
+from airtunnel.cli import audit, connect, context, demo, execute, gateway, login, logout, ssh, targets, who
 from airtunnel.cli.complete import add_completion
 
 EPILOG = """\
@@ -48,7 +48,7 @@ def airtunnel(
     """
 
 
-for part in (login, targets, connect, execute, ssh, demo, gateway, audit):
+for part in (login, who, logout, context, targets, connect, execute, ssh, demo, gateway, audit):
     part.register(app)
 add_completion(app)
 

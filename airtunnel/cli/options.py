@@ -15,6 +15,16 @@ ContextOption = Annotated[
         autocompletion=complete_context,
     ),
 ]
+IdentityOption = Annotated[
+    str | None,
+    typer.Option(
+        "--identity",
+        metavar="KIND",
+        envvar="AIRTUNNEL_IDENTITY",
+        help="Not your login, but the identity of this job or machine: token, kubernetes, github, gitlab, gcp, aws, "
+        "client-credentials, or auto.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout, one object per line.")]
 ReasonOption = Annotated[
     str | None,

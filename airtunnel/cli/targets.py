@@ -8,7 +8,7 @@ from airtunnel.cli import output
 from airtunnel.cli.account import open_account
 from airtunnel.cli.command import command
 from airtunnel.cli.complete import remember_targets
-from airtunnel.cli.options import ContextOption, JsonOption
+from airtunnel.cli.options import ContextOption, IdentityOption, JsonOption
 
 if TYPE_CHECKING:
     from airtunnel.wire.control import Catalog
@@ -19,14 +19,14 @@ def register(app: typer.Typer) -> None:
     command(app)(targets)
 
 
-async def targets(context: ContextOption = None, json: JsonOption = False) -> None:
+async def targets(context: ContextOption = None, identity: IdentityOption = None, json: JsonOption = False) -> None:
     """List what you may reach, and why not the rest.
 
     \b
     airtunnel targets
     airtunnel targets --json | jq -r '.targets[] | select(.allowed) | .name'
     """
-    account = await open_account(context)
+    account = await open_account(context, identity)
     catalog = await account.catalog()
     remember_targets(catalog)
     if json:

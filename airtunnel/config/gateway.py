@@ -1,47 +1,23 @@
 """The gateway's configuration: one YAML file, read strictly. Paths in it are taken from its own directory."""
 
-import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
+from airtunnel.config.authority import AuthorityFiles as AuthorityFiles
+from airtunnel.config.authority import read_authority
 from airtunnel.config.document import Node, fault, read_document
-from airtunnel.config.table import (
-    Table,
-    boolean,
-    choice,
-    count,
-    duration,
-    each,
-    existing,
-    file,
-    host_port,
-    path,
-    text,
-    texts,
-    whole,
-)
-from airtunnel.model import Address, BrowserClient, KeyBinding, PrincipalKind
+from airtunnel.config.provider import ClaimNames as ClaimNames
+from airtunnel.config.provider import LoginFlow as LoginFlow
+from airtunnel.config.provider import ProviderConfig as ProviderConfig
+from airtunnel.config.provider import TokenKind as TokenKind
+from airtunnel.config.provider import read_providers
+from airtunnel.config.table import Table, boolean, count, duration, existing, file, host_port, path, text, whole
+from airtunnel.model import Address
 
 T = TypeVar("T")
-
-
-class TokenKind(StrEnum):
-    """Which of a provider's tokens is presented to the gateway."""
-
-    ACCESS = "access_token"
-    ID = "id_token"
-
-
-class LoginFlow(StrEnum):
-    """How a person logs in: RFC 8628, or RFC 8252 with PKCE."""
-
-    DEVICE = "device"
-    BROWSER = "browser"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,66 +34,6 @@ class TlsFiles:
 
     certificate: Path
     key: Path
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimNames:
-    """Which claims hold what identifies, the name that people read and the groups, and which others rules may look at."""
-
-    name: str = "email"
-    groups: str = "groups"
-    keep: tuple[str, ...] = ()
-    subject: str = "sub"
-
-
-@dataclass(frozen=True, slots=True)
-class ProviderConfig:
-    """An issuer whose tokens the gateway accepts. `audiences` is never empty: an empty list would accept any.
-
-    client_id is empty where nobody logs in with a client of ours (workloads); ca: PEM file, or the system's trust store
-    provider: the preset that the rest was filled up from; request, endpoints, pages: as in wire.control.Published
-    clients: further clients whose tokens are accepted; required: claims that a token must have, with one of these values
-    groups_file: YAML, group by group who is in it, for a provider that sends none
-    """
-
-    issuer: str
-    audiences: tuple[str, ...]
-    client_id: str = ""
-    client_secret: str | None = field(default=None, repr=False)
-    scopes: tuple[str, ...] = ("openid", "email", "offline_access")
-    token: TokenKind = TokenKind.ACCESS
-    flows: tuple[LoginFlow, ...] = (LoginFlow.DEVICE,)
-    claims: ClaimNames = field(default_factory=ClaimNames)
-    kind: PrincipalKind = PrincipalKind.PERSON
-    ca: Path | None = None
-    provider: str = "oidc"
-    clients: tuple[str, ...] = ()
-    browser: BrowserClient = field(default_factory=BrowserClient)
-    request: Mapping[str, str] = field(default_factory=dict)
-    endpoints: Mapping[str, str] = field(default_factory=dict)
-    pages: tuple[str, ...] = ()
-    binding: KeyBinding = KeyBinding.NONE
-    required: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    groups_file: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AuthorityFiles:
-    """Where the gateway's own keys are: the CAs that sign users' and hosts' certificates, and the SSH host key."""
-
-    directory: Path
-
-    @property
-    def user_ca(self) -> Path:
-        return self.directory / "user_ca"
-
-    @property
-    def host_ca(self) -> Path:
-        return self.directory / "host_ca"
-
-    @property
-    def host_key(self) -> Path:
-        return self.directory / "host_key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +94,8 @@ def _gateway(table: Table) -> GatewayConfig:
         listen=listen,
         public=public,
         tls=table.need("tls", whole(lambda inner: TlsFiles(inner.need("certificate", file), inner.need("key", file)))),
-        providers=table.need("providers", _providers),
-        authority=AuthorityFiles(_inner(table, "authority", "directory", path, here / "authority")),
+        providers=table.need("providers", read_providers),
+        authority=table.take("authority", whole(read_authority), AuthorityFiles(here / "authority")),
         policy=table.need("policy", existing),
         state=table.take("state", _state, str(here / "state.db")),
         audit=table.take("audit", whole(_audit), AuditConfig(here / "audit" / "audit.jsonl")),
@@ -209,71 +125,6 @@ def _dialled(table: Table, ends: Endpoints, at: str = "") -> None:
     for name, end in (("https", ends.https), ("ssh", ends.ssh)):
         if end.host in ("0.0.0.0", "::"):  # noqa: S104  refused here, not bound
             raise table.fault(at or name, f"nobody can dial {end.host}; say what clients dial: `public: {{{name}: HOST:PORT}}`")
-
-
-def _providers(node: Node) -> tuple[ProviderConfig, ...]:
-    providers = each(whole(_provider))(node)
-    if not providers:
-        raise fault(node, "`providers` is an empty list: nobody could log in")
-    if providers[0].kind is not PrincipalKind.PERSON:
-        raise fault(node, "the first of `providers` is the one people log in with: put one of kind person there")
-    issuers = [one.issuer for one in providers]
-    for issuer in issuers:
-        if issuers.count(issuer) > 1:
-            raise fault(node, f"the issuer {issuer} stands in `providers` twice")
-    return providers
-
-
-def _provider(table: Table) -> ProviderConfig:
-    kind = table.take("kind", choice(PrincipalKind), PrincipalKind.PERSON)
-    plain = ProviderConfig("", ())
-    return ProviderConfig(
-        issuer=table.need("issuer", _issuer),
-        audiences=table.need("audiences", texts),
-        client_id=table.need("client_id", text) if kind is PrincipalKind.PERSON else table.take("client_id", text, ""),
-        client_secret=table.take("client_secret", text, None),
-        scopes=table.take("scopes", texts, plain.scopes),
-        token=table.take("token", choice(TokenKind), plain.token),
-        flows=table.take("flows", _flows, plain.flows),
-        claims=table.take("claims", whole(_claims), plain.claims),
-        kind=kind,
-        ca=table.take("ca", file, None),
-    )
-
-
-def _flows(node: Node) -> tuple[LoginFlow, ...]:
-    if not (flows := each(choice(LoginFlow))(node)):
-        raise fault(node, "`flows` is an empty list: nobody could log in")
-    return flows
-
-
-def _claims(table: Table) -> ClaimNames:
-    plain = ClaimNames()
-    return ClaimNames(
-        table.take("name", text, plain.name), table.take("groups", text, plain.groups), table.take("keep", texts, plain.keep)
-    )
-
-
-def _issuer(node: Node) -> str:
-    """An issuer to the letter (OpenID Connect Discovery 1.0, section 3: https, no query, no fragment); http on loopback."""
-    issuer = text(node)
-    try:
-        parts = urlsplit(issuer)
-        host, _ = parts.hostname or "", parts.port
-    except ValueError as error:
-        raise fault(node, "`issuer` is not a URL") from error
-    if not host or parts.username is not None or "?" in issuer or "#" in issuer or " " in issuer:
-        raise fault(node, "`issuer` is not a URL like https://login.example.com")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
-        raise fault(node, "`issuer` must be https: whoever can change an answer of it could be anybody")
-    return issuer
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _state(node: Node) -> str:

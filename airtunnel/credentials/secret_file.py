@@ -28,13 +28,15 @@ class SecretFile:
             fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise CredentialUnavailable(f"{self.path} cannot be read: {error.strerror}") from error
-        with os.fdopen(fd, "rb") as file:
+        try:
             found = os.fstat(fd)
             _check(self.path, found)
             version = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
             if version != self._seen:
-                self._text = _decode(self.path, file.read(MAX_SIZE + 1))
+                self._text = _decode(self.path, os.read(fd, MAX_SIZE + 1))
                 self._seen = version
+        finally:
+            os.close(fd)
         return self._text
 
 

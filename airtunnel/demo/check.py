@@ -21,8 +21,8 @@ from airtunnel.demo.people import PEOPLE
 from airtunnel.demo.person import approve
 from airtunnel.demo.stage import Stage, open_stage
 from airtunnel.errors import AirtunnelError, Ended
-from airtunnel.identity.device import DevicePrompt
-from airtunnel.identity.login import log_in
+from airtunnel.identity.login.device import DevicePrompt
+from airtunnel.identity.login.drive import log_in
 from airtunnel.identity.present import StoredLogin
 from airtunnel.identity.published import fetch_published
 from airtunnel.identity.store import open_store

@@ -1,13 +1,13 @@
 """The HTTPS API: identity and control. wire/control.py has the bodies.
 
-A bearer token is seen here and by the provider only; it never crosses SSH. Errors are problem+json (RFC 9457) with our code,
-message and hint; what is wrong with a token is for the audit, not for its bearer.
+A token is seen here and by the provider only; it never crosses SSH. Errors are problem+json (RFC 9457) with our code, message
+and hint; what is wrong with a token is for the audit, not for its bearer.
 """
 
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
 from starlette.applications import Starlette
@@ -18,12 +18,13 @@ from starlette.routing import Route
 from airtunnel import __version__
 from airtunnel.audit.record import Event, Record
 from airtunnel.errors import AirtunnelError, LoginRequired, ProtocolError, Refused, Temporary, TokenRejected, Unreachable
+from airtunnel.gateway.bearer import Names, challenge, fingerprint, read_shown
 from airtunnel.gateway.grants import issue_grant, list_targets
 from airtunnel.gateway.ids import new_id
 from airtunnel.gateway.service import Service
 from airtunnel.gateway.session import Sessions
 from airtunnel.gateway.throttle import Throttle
-from airtunnel.identity.verify import Verified, Verifier
+from airtunnel.identity.verify.verifier import Verified, Verifier, cut_ascii
 from airtunnel.model import EndReason
 from airtunnel.wire.control import MAX_BODY, WELL_KNOWN, GrantRequest, Published
 
@@ -34,6 +35,8 @@ BODY_LIMIT = timedelta(seconds=10)
 REJECTIONS_RATE = 1.0
 """Rejected tokens written down, per second and source: 86,400 lines a day from one that tries all the time, about 40 MB."""
 REJECTIONS_BURST = 20
+MAX_GRANTS = 1000
+"""For one token in its life, at all gateways together: more than a worker's busiest hour, and an end to a stolen one."""
 
 STATUS: tuple[tuple[type[AirtunnelError], int], ...] = (
     (Refused, 403),
@@ -51,7 +54,8 @@ class Api:
         self._service = service
         self._sessions = sessions
         self._verifier = verifier
-        self._published = published.encode()
+        self.publish(published)
+        self._names = Names(service.config)
         self._rejections = Throttle(REJECTIONS_RATE, REJECTIONS_BURST)
 
     def app(self) -> Starlette:
@@ -67,6 +71,10 @@ class Api:
             ]
         )
 
+    def publish(self, published: Published) -> None:
+        """What clients are told from now on."""
+        self._published = published.encode()
+
     async def _well_known(self, request: Request) -> Response:
         return _json(self._published, cache="max-age=60")
 
@@ -77,7 +85,17 @@ class Api:
     async def _grants(self, request: Request) -> Response:
         verified = await self._verify(request)
         asked = GrantRequest.decode(await _body(request))
-        reply = await issue_grant(self._service, verified.principal, asked, until=verified.expires_at, source=_source(request))
+        if verified.proof is not None:
+            verified.check_key(fingerprint(asked.public_key))
+        await self._count(verified)
+        reply = await issue_grant(
+            self._service,
+            verified.principal,
+            asked,
+            until=verified.expires_at,
+            source=_source(request),
+            jti=verified.token_id,
+        )
         return _json(reply.encode(), status=201)
 
     async def _logout(self, request: Request) -> Response:
@@ -102,16 +120,13 @@ class Api:
         return _json(json.dumps({"ok": True, "sessions": len(self._sessions), "version": __version__}).encode())
 
     async def _verify(self, request: Request) -> Verified:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise LoginRequired("this needs a login", hint="airtunnel login")
-        try:
-            return await self._verifier.verify(token)
-        except TokenRejected as error:
-            number = await self._reject(_source(request), error.message)
-            raise LoginRequired(
-                "the gateway does not accept this login", details=(f"request: {number}",), hint="airtunnel login"
-            ) from None
+        token, shown = read_shown(request, self._names)
+        return await self._verifier.verify(token, shown)
+
+    async def _count(self, verified: Verified) -> None:
+        used = await self._service.store.use_count(verified.principal.issuer, verified.token_id, verified.expires_at)
+        if used > MAX_GRANTS:
+            raise TokenRejected(f"the token was used for {MAX_GRANTS} grants already (id {cut_ascii(verified.token_id)})")
 
     async def _reject(self, source: str | None, why: str) -> str:
         """Write a rejected token down; the request's id. Not each of thousands: a stranger must not fill the audit's disk."""
@@ -126,7 +141,9 @@ class Api:
     def _answer(self, handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         async def answered(request: Request) -> Response:
             try:
-                return await handler(request)
+                return await self._or_login(handler, request)
+            except LoginRequired as error:
+                return _problem(error, {"WWW-Authenticate": challenge(request)})
             except AirtunnelError as error:
                 return _problem(error)
             except Exception:
@@ -134,6 +151,15 @@ class Api:
                 return _problem(AirtunnelError("internal error of the gateway", hint="ask its operator to look at its log"))
 
         return answered
+
+    async def _or_login(self, handler: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
+        try:
+            return await handler(request)
+        except TokenRejected as error:
+            number = await self._reject(_source(request), error.message)
+            raise LoginRequired(
+                "the gateway does not accept this login", details=(f"request: {number}",), hint="airtunnel login"
+            ) from None
 
 
 async def _body(request: Request) -> bytes:
@@ -157,8 +183,7 @@ def _json(body: bytes, *, status: int = 200, cache: str = "no-store") -> Respons
     return Response(body, status, {"Cache-Control": cache}, "application/json")
 
 
-def _problem(error: AirtunnelError) -> Response:
+def _problem(error: AirtunnelError, more: Mapping[str, str] = {}) -> Response:
     status = next((status for kind, status in STATUS if isinstance(error, kind)), 500)
     body = {"type": "about:blank", "title": error.message, "status": status} | error.as_json()
-    headers = {"Cache-Control": "no-store"} | ({"WWW-Authenticate": "Bearer"} if status == 401 else {})
-    return Response(json.dumps(body), status, headers, "application/problem+json")
+    return Response(json.dumps(body), status, {"Cache-Control": "no-store", **more}, "application/problem+json")

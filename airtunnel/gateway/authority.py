@@ -5,11 +5,11 @@
     host_key  is       this gateway's own
 
 The certificate is the grant: any gateway that knows the CA's public key can check it (PROTOCOL.certkeys of OpenSSH).
+While a CA's key is being replaced, two are trusted, and one of them signs: gateway/rotation.py.
 """
 
 import base64
 import json
-import os
 import secrets
 import zlib
 from dataclasses import asdict, dataclass
@@ -19,7 +19,11 @@ from typing import Any
 
 import asyncssh
 
+from airtunnel.config.authority import AuthorityFiles
 from airtunnel.errors import ConfigError, ProtocolError
+from airtunnel.gateway.ca import Ca, key_line, load_ca
+from airtunnel.gateway.certificate import PORTS, Kind, Statement
+from airtunnel.gateway.keyfile import read_private, write_private, write_public
 from airtunnel.model import Grant, Principal, PrincipalKind, Tags
 
 COMMAND = "airtunnel-grant"
@@ -34,56 +38,56 @@ HOST_CERTIFICATE_LIFE = timedelta(days=397)
 class Authority:
     """The keys. Secret parts never leave this object but for signing."""
 
-    user_ca: asyncssh.SSHKey
-    host_ca: asyncssh.SSHKey
+    user_ca: Ca
+    host_ca: Ca
     host_key: asyncssh.SSHKey
 
     @property
-    def user_ca_public(self) -> str:
-        """The user CA's public key, one line in OpenSSH's format."""
-        return _line(self.user_ca)
+    def user_cas(self) -> tuple[str, ...]:
+        """The public keys whose user certificates are accepted, each one line in OpenSSH's format."""
+        return tuple(self.user_ca.trusted)
 
     @property
-    def host_ca_public(self) -> str:
-        """The host CA's public key, one line in OpenSSH's format: what clients pin."""
-        return _line(self.host_ca)
+    def host_cas(self) -> tuple[str, ...]:
+        """The public keys that clients pin, each one line in OpenSSH's format."""
+        return tuple(self.host_ca.trusted)
 
-    def sign_grant(self, grant: Grant, public_key: str) -> str:
+    async def sign_grant(self, grant: Grant, public_key: str) -> str:
         """A user certificate for `public_key` that holds `grant`, one line in OpenSSH's format.
 
-        Raises ProtocolError if the key is not one that we certify, or the grant is too large for a certificate.
+        Raises ProtocolError if the key is not one that we certify, or the grant is too large for a certificate; Temporary if
+        nobody signs at the moment.
         """
         try:
             key = asyncssh.import_public_key(public_key)
         except (asyncssh.KeyImportError, ValueError) as error:
             raise ProtocolError("public_key is not a public key in OpenSSH's format") from error
-        if key.get_algorithm() not in ("ssh-ed25519", "ecdsa-sha2-nistp256", "sk-ssh-ed25519@openssh.com"):
-            raise ProtocolError(f"public_key is of type {key.get_algorithm()}: ssh-ed25519 is needed")
-        certificate = self.user_ca.generate_user_certificate(
-            key,
-            key_id=f"{grant.principal.name} {grant.session}",
-            serial=secrets.randbits(63),
-            principals=[grant.session],
-            valid_after=int((grant.issued_at - CLOCK_SKEW).timestamp()),
-            valid_before=int(grant.valid_before.timestamp()),
-            force_command=f"{COMMAND} {encode_grant(grant)}",
-            permit_x11_forwarding=False,
-            permit_agent_forwarding=False,
-            permit_pty=False,
-            permit_user_rc=False,
+        return await self.user_ca.certify(
+            Statement(
+                Kind.USER,
+                key.public_data,
+                serial=secrets.randbits(63),
+                key_id=f"{grant.principal.name} {grant.session}",
+                principals=(grant.session,),
+                valid_after=grant.issued_at - CLOCK_SKEW,
+                valid_before=grant.valid_before,
+                options={"force-command": f"{COMMAND} {encode_grant(grant)}"},
+                extensions=(PORTS,),
+            )
         )
-        return certificate.export_certificate().decode().strip()
 
-    def certify_host(self, names: tuple[str, ...], now: datetime) -> asyncssh.SSHCertificate:
-        """A host certificate for this gateway's key, good for the given host names."""
-        return self.host_ca.generate_host_certificate(
-            self.host_key,
-            key_id="airtunnel gateway",
+    async def certify_host(self, names: tuple[str, ...], now: datetime) -> asyncssh.SSHCertificate:
+        """A host certificate for this gateway's key, good for the given host names. Raises Temporary."""
+        said = Statement(
+            Kind.HOST,
+            self.host_key.public_data,
             serial=secrets.randbits(63),
-            principals=list(names),
-            valid_after=int((now - CLOCK_SKEW).timestamp()),
-            valid_before=int((now + HOST_CERTIFICATE_LIFE).timestamp()),
+            key_id="airtunnel gateway",
+            principals=names,
+            valid_after=now - CLOCK_SKEW,
+            valid_before=now + HOST_CERTIFICATE_LIFE,
         )
+        return asyncssh.import_certificate(await self.host_ca.certify(said))
 
 
 def encode_grant(grant: Grant) -> str:
@@ -134,34 +138,36 @@ def read_grant(force_command: object, username: str) -> Grant:
 
 
 def create_keys(directory: Path) -> None:
-    """Write fresh CA and host keys into `directory`, each 0600. Existing ones stay as they are."""
+    """Write fresh CA and host keys into `directory`, each 0600. Existing ones stay as they are.
+
+    Where only the public half is there, someone else holds the key, and none is made, either.
+    """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ("user_ca", "host_ca", "host_key"):
         path = directory / name
-        if path.exists():
+        if path.exists() or path.with_suffix(".pub").exists():
             continue
         key = asyncssh.generate_private_key("ssh-ed25519", comment=f"airtunnel {name}")
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(key.export_private_key())
-        path.with_suffix(".pub").write_bytes(key.export_public_key())
+        write_public(path.with_suffix(".pub"), key)
+        write_private(path, key)
 
 
-def load_authority(directory: Path) -> Authority:
-    """The keys that `create_keys` wrote. Raises ConfigError naming the file that is missing, broken or readable by others."""
-    return Authority(**{name: _load_key(directory / name) for name in ("user_ca", "host_ca", "host_key")})
+def load_authority(files: AuthorityFiles) -> Authority:
+    """The keys in those files, or behind those holders, which are not asked yet.
 
-
-def _load_key(path: Path) -> asyncssh.SSHKey:
-    try:
-        if path.stat().st_mode & 0o077:
-            raise ConfigError(f"{path}: others may read this private key", hint=f"chmod 600 {path}")
-        return asyncssh.read_private_key(path)
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such key", hint="airtunnel gateway init") from None
-    except (OSError, asyncssh.KeyImportError) as error:
-        raise ConfigError(f"{path}: this is not a usable private key: {error}") from error
-
-
-def _line(key: asyncssh.SSHKey) -> str:
-    return key.export_public_key().decode().strip()
+    Raises ConfigError naming the file that is missing, broken, readable by others, or has the key of another role.
+    """
+    user = load_ca(files.user_ca, files.user_holder)
+    host = load_ca(files.host_ca, files.host_holder)
+    host_key = read_private(files.host_key)
+    if not set(user.trusted).isdisjoint(host.trusted):
+        # Whoever has a user's certificate of such a CA could be the gateway.
+        raise ConfigError(
+            f"{files.user_ca} and {files.host_ca}: the CA of users and that of hosts share a key",
+            hint="restore the one that was overwritten; new keys: airtunnel gateway init DIRECTORY",
+        )
+    if key_line(host_key) in {**user.trusted, **host.trusted}:
+        raise ConfigError(
+            f"{files.host_key}: the host key is a CA's key, too", hint=f"ssh-keygen -t ed25519 -f {files.host_key}"
+        )
+    return Authority(user, host, host_key)

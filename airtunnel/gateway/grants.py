@@ -16,9 +16,17 @@ MAX_TARGETS = 32
 
 
 async def issue_grant(
-    service: Service, principal: Principal, asked: GrantRequest, *, until: datetime, source: str | None
+    service: Service,
+    principal: Principal,
+    asked: GrantRequest,
+    *,
+    until: datetime,
+    source: str | None,
+    jti: str | None = None,
 ) -> GrantReply:
     """The grant for all that was asked. `until` is when the bearer's token expires: no certificate outlives it.
+
+    jti: the token's id, for the audit
 
     Raises Refused for the first target that is not allowed, ProtocolError for a request that makes no sense, Temporary while
     the gateway drains, AuditUnavailable.
@@ -36,7 +44,7 @@ async def issue_grant(
     ends_at = now + min(decision.limits.duration for _, decision in admitted)
     valid_before = min(now + service.config.grant_ttl, until, ends_at)
     grant = Grant(new_id(now), principal, names, asked.tags, now, valid_before, ends_at)
-    certificate = service.authority.sign_grant(grant, asked.public_key)
+    certificate = await service.authority.sign_grant(grant, asked.public_key)
     await service.store.put_session(grant, "")  # of no gateway yet: any of them may serve it
     await service.audit.write(
         Record(
@@ -48,6 +56,7 @@ async def issue_grant(
             tags=asked.tags,
             decision=admitted[0][1],
             source=source,
+            jti=jti,
         )
     )
     granted = tuple(_granted(target, decision) for target, decision in admitted)

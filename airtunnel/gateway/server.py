@@ -11,7 +11,7 @@ from datetime import timedelta
 import asyncssh
 
 from airtunnel.errors import AirtunnelError, ProtocolError, Refused
-from airtunnel.gateway.authority import read_grant
+from airtunnel.gateway.authority import Authority, read_grant
 from airtunnel.gateway.connection import STARTUP_LIMIT, Connection
 from airtunnel.gateway.ids import is_id, new_id
 from airtunnel.gateway.service import Service
@@ -43,6 +43,8 @@ class Door:
         self.service = service
         self.sessions = sessions
         self.tasks = tasks
+        self._names: tuple[str, ...] = ()
+        self._acceptor: asyncssh.SSHAcceptor | None = None
         self._waiting: dict[asyncssh.SSHServerConnection, str | None] = {}
         """Connections that have not authenticated yet, the oldest first, and where they come from."""
 
@@ -70,8 +72,9 @@ class Door:
     async def listen(self, host: str, port: int, names: tuple[str, ...]) -> asyncssh.SSHAcceptor:
         """Start to accept. `names` are the host names for which the host key is certified."""
         service, ssh = self.service, self.service.config.ssh
-        certificate = service.authority.certify_host(names, service.clock())
-        return await asyncssh.listen(
+        certificate = await service.authority.certify_host(names, service.clock())
+        self._names = names
+        self._acceptor = await asyncssh.listen(
             host,
             port,
             server_factory=lambda: Guest(self),
@@ -96,6 +99,17 @@ class Door:
             x11_forwarding=False,
             allow_pty=False,
         )
+        return self._acceptor
+
+    async def renew(self, authority: Authority) -> Callable[[], None]:
+        """Certify the host key anew; what comes back shows it to every connection from then on. Raises Temporary."""
+        certificate = await authority.certify_host(self._names, self.service.clock())
+
+        def show() -> None:
+            if self._acceptor is not None:
+                self._acceptor.update(server_host_keys=[(authority.host_key, certificate)])
+
+        return show
 
 
 class Guest(asyncssh.SSHServer):
@@ -119,11 +133,11 @@ class Guest(asyncssh.SSHServer):
             self._door.welcome(conn, self._source)
 
     def begin_auth(self, username: str) -> bool:
-        # Our own CA, for this user name and no other: with `principals=` a certificate without principals matches nothing,
-        # while asyncssh alone takes it for everybody's.
+        # The CAs of this moment, for this user name and no other: with `principals=` a certificate without principals matches
+        # nothing, while asyncssh alone takes it for everybody's.
         if self._connection is not None and is_id(username):
-            line = f'cert-authority,principals="{username}" {self._service.authority.user_ca_public}'
-            self._connection.set_authorized_keys(asyncssh.import_authorized_keys(line))
+            lines = [f'cert-authority,principals="{username}" {one}' for one in self._service.authority.user_cas]
+            self._connection.set_authorized_keys(asyncssh.import_authorized_keys("\n".join(lines)))
             self._username = username
         return True
 

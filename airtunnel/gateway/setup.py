@@ -18,6 +18,8 @@ from airtunnel.config.gateway import GatewayConfig, load_gateway
 from airtunnel.credentials.source import check_options
 from airtunnel.errors import AirtunnelError, ConfigError
 from airtunnel.gateway.authority import create_keys, load_authority
+from airtunnel.gateway.providers import trusted
+from airtunnel.identity.verify.verifier import Verifier
 from airtunnel.policy.load import load_policy
 
 TLS_LIFE = timedelta(days=397)
@@ -72,7 +74,11 @@ def check(path: Path) -> Checked:
                 faults.append(error)
     except ConfigError as error:
         faults.append(error)
-    for step in (lambda: load_authority(config.authority.directory), lambda: _check_tls(config)):
+    for step in (
+        lambda: load_authority(config.authority),
+        lambda: _check_tls(config),
+        lambda: Verifier(trusted(config.providers)),  # files of groups, and tokens that could be meant for two
+    ):
         try:
             step()
         except ConfigError as error:

@@ -1,8 +1,9 @@
-"""What must survive a gateway: sessions, leases to give back, revocations. SQLite by default, PostgreSQL for a fleet.
+"""What must survive a gateway: sessions, leases to give back, revocations, uses. SQLite by default, PostgreSQL for a fleet.
 
     session     who was granted what, until when, on which gateway, and how it ended
     lease       a temporary login that was, or was about to be, made: written down before, struck out after
     revocation  a session, or everything that a principal was granted up to a moment
+    use         how often a token was shown for a grant: known by its issuer's id of it
 
 Nothing secret is stored: a lease is known by its id. This is the one door to SQLAlchemy.
 """
@@ -28,6 +29,8 @@ PATIENCE = 5.0
 """Seconds for a connection, a lock, a statement: every new connection through the gateway waits for this."""
 KEPT = timedelta(days=7)
 """How long a session that is over can still be looked at. The audit keeps it for good."""
+CLOCK_LEEWAY = timedelta(minutes=1)
+"""A token is accepted for some seconds after it has expired."""
 SETUP_LOCK = 0x61697274756E
 """Any number, the same for all gateways: two that start at once on a new database make its tables one after the other."""
 
@@ -94,6 +97,14 @@ REVOKED_PRINCIPALS = sa.Table(
     sa.Column("issuer", sa.Text, primary_key=True),
     sa.Column("subject", sa.Text, primary_key=True),
     sa.Column("at", Moment, nullable=False),
+)
+USES = sa.Table(
+    "uses",
+    METADATA,
+    sa.Column("issuer", sa.Text, primary_key=True),
+    sa.Column("jti", sa.Text, primary_key=True),
+    sa.Column("used", sa.Integer, nullable=False),
+    sa.Column("expires", Moment, nullable=False),
 )
 
 
@@ -220,8 +231,15 @@ class Store:
         async with _begin(self._engine) as connection:
             return bool(await connection.scalar(sa.select(sa.or_(session, person))))
 
+    async def use_count(self, issuer: str, jti: str, expires: datetime) -> int:
+        """How often the token with this id was used, this time counted. expires: until when it could be."""
+        row = {"issuer": issuer, "jti": jti, "used": 1, "expires": expires}
+        async with _begin(self._engine) as connection:
+            counted = _upsert(connection, USES, row, {"used": USES.c.used + 1}).returning(USES.c.used)
+            return int((await connection.execute(counted)).scalar_one())
+
     async def prune(self, now: datetime) -> None:
-        """Forgets what no longer matters: sessions over for KEPT, and revocations of what has ended anyway."""
+        """Forgets what no longer matters: sessions over for KEPT, revocations of what has ended, uses of expired tokens."""
         outlived = sa.exists().where(
             SESSIONS.c.issuer == REVOKED_PRINCIPALS.c.issuer,
             SESSIONS.c.subject == REVOKED_PRINCIPALS.c.subject,
@@ -231,6 +249,7 @@ class Store:
             await connection.execute(sa.delete(SESSIONS).where(SESSIONS.c.ends_at < now - KEPT))
             await connection.execute(sa.delete(REVOKED_SESSIONS).where(REVOKED_SESSIONS.c.until < now))
             await connection.execute(sa.delete(REVOKED_PRINCIPALS).where(REVOKED_PRINCIPALS.c.at < now - KEPT, ~outlived))
+            await connection.execute(sa.delete(USES).where(USES.c.expires < now - CLOCK_LEEWAY))
 
 
 def _postgres(where: str) -> AsyncEngine:
@@ -304,7 +323,7 @@ async def _begin(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 def _upsert(
     connection: AsyncConnection, table: sa.Table, row: Json, change: Json, only: sa.ColumnElement[bool] | None = None
-) -> sa.Executable:
+) -> sqlite.Insert | postgresql.Insert:
     """Inserts a row, or applies `change` to the one that is there (if `only` holds of it). Both databases say it alike."""
     keys = list(table.primary_key.columns)
     if connection.dialect.name == "postgresql":

@@ -12,17 +12,18 @@ MAX_TOKEN = 16 * 1024
 """Bytes. Tokens with hundreds of groups stay below; more is refused before it is parsed."""
 
 
-def read_parts(token: str) -> tuple[Json, Json]:
+def read_parts(token: str, what: str = "token") -> tuple[Json, Json]:
     """Header and claims. Nothing of them is proven: this says which key and which rules to verify with.
 
+    what: by which name a refusal calls it
     Raises TokenRejected if the token is too large, not a signed JWT in compact form, or names a member twice.
     """
     if len(token) > MAX_TOKEN or not token.isascii():
-        raise TokenRejected(f"the token is larger than {MAX_TOKEN} bytes, or not ASCII")
+        raise TokenRejected(f"the {what} is larger than {MAX_TOKEN} bytes, or not ASCII")
     parts = token.split(".")
     if len(parts) != 3 or not all(parts):
-        raise TokenRejected("the token is not a signed JWT: it does not have three parts")
-    return _object(parts[0], "header"), _object(parts[1], "payload")
+        raise TokenRejected(f"the {what} is not a signed JWT: it does not have three parts")
+    return _object(parts[0], f"{what}'s header"), _object(parts[1], f"{what}'s payload")
 
 
 def _object(part: str, what: str) -> Json:
@@ -31,9 +32,9 @@ def _object(part: str, what: str) -> Json:
         text = base64.b64decode(part.replace("-", "+").replace("_", "/") + "=" * (-len(part) % 4), validate=True).decode()
         value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_constant)
     except (binascii.Error, ValueError, RecursionError) as error:
-        raise TokenRejected(f"the token's {what} cannot be read: {type(error).__name__}") from error
+        raise TokenRejected(f"the {what} cannot be read: {type(error).__name__}") from error
     if not isinstance(value, dict):
-        raise TokenRejected(f"the token's {what} is not a JSON object")
+        raise TokenRejected(f"the {what} is not a JSON object")
     return value
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from airtunnel.errors import ConfigError, Temporary, Unreachable
+from airtunnel.errors import ConfigError, ProtocolError, Temporary, Unreachable
 from airtunnel.identity.answer import Answer, Json
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ MAX_ANSWER = 512 * 1024
 """Bytes. Large key sets and published configurations stay below 100 KiB."""
 
 
-def http_client(*, ca: Path | None = None, timeout: timedelta = TIMEOUT) -> "httpx2.AsyncClient":
+def http_client(*, ca: Path | str | None = None, timeout: timedelta = TIMEOUT) -> "httpx2.AsyncClient":
     """A client that verifies TLS, follows no redirect and obeys HTTPS_PROXY and NO_PROXY. Close it, or use `async with`.
 
-    ca: a PEM file that holds the only authorities to trust; the operating system's (or SSL_CERT_FILE's) if None
-    Raises ConfigError if that file cannot be used.
+    ca: the only authorities to trust, as the path of a PEM file or as PEM text; the system's (or SSL_CERT_FILE's) if None
+    Raises ConfigError if these cannot be used.
     """
     import httpx2
 
@@ -49,13 +49,15 @@ async def send(
     form: Mapping[str, str] | None = None,
     body: bytes | None = None,
     bearer: str | None = None,
+    headers: Mapping[str, str] | None = None,
     auth: "httpx2.Auth | None" = None,
     timeout: timedelta = TIMEOUT,
 ) -> Answer:
     """The answer, whatever its status, read to the end.
 
-    form, body: what is posted, as a form or as JSON; bearer: a token to present
-    Raises Unreachable, naming the host, if none came within `timeout` (which counts to the last byte), or one too large.
+    form, body: what is posted, as a form or as JSON; bearer: a token to present; headers: further ones
+    Raises Unreachable, naming the host, if none came within `timeout` (which counts to the last byte), or one too large;
+    ProtocolError for a token or header that cannot be sent.
     """
     import httpx2
 
@@ -64,6 +66,11 @@ async def send(
     start = loop.time()
     given = {"Authorization": f"Bearer {bearer}"} if bearer else {}
     given |= {"Content-Type": "application/json"} if body is not None else {}
+    given |= headers or {}
+    for name, value in given.items():
+        if not (value.isascii() and value.isprintable()):
+            # The library's own error would quote the value, which may be a token.
+            raise ProtocolError(f"what should go to {host} as {name} holds characters that no header may have")
     asking = client.stream(method, url, data=form, content=body, headers=given, auth=auth)
     try:
         async with asyncio.timeout(timeout.total_seconds()), asking as response:
@@ -74,8 +81,8 @@ async def send(
                 received += chunk
                 if len(received) > MAX_ANSWER:
                     raise Unreachable(f"{host} sent more than {MAX_ANSWER} bytes", hint=_look(url))
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            return Answer(response.status_code, headers, bytes(received), took=timedelta(seconds=loop.time() - start))
+            named = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status_code, named, bytes(received), took=timedelta(seconds=loop.time() - start))
     except (TimeoutError, httpx2.TimeoutException) as error:
         raise Unreachable(f"{host} did not answer within {timeout.total_seconds():g} s", hint=_look(url)) from error
     except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, OSError) as error:
@@ -144,8 +151,15 @@ def _look(url: str) -> str:
     return f"curl -v {parts.scheme}://{parts.netloc}{parts.path}"
 
 
-def _trusting(ca: Path) -> ssl.SSLContext:
+def _trusting(ca: Path | str) -> ssl.SSLContext:
+    if isinstance(ca, Path):
+        try:
+            return ssl.create_default_context(cafile=ca)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"{ca}: cannot be used as a file of certificate authorities: {error}") from error
     try:
-        return ssl.create_default_context(cafile=ca)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"{ca}: cannot be used as a file of certificate authorities: {error}") from error
+        if "BEGIN CERTIFICATE" not in ca:
+            raise ValueError("it holds no certificate")  # an empty text would leave the system's authorities trusted
+        return ssl.create_default_context(cadata=ca)
+    except (ValueError, ssl.SSLError) as error:
+        raise ConfigError(f"the PEM text that should vouch for a server cannot be used: {error}") from error

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Protocol
 
 from airtunnel.identity.store import TokenStore
-from airtunnel.identity.tokens import fresh_tokens
-from airtunnel.identity.tokenset import Bound, presented
+from airtunnel.identity.tokens import fresh_tokens, load_tokens
+from airtunnel.identity.tokenset import Bound, TokenSet, presented
 from airtunnel.wire.control import Published
 
 
@@ -21,7 +21,11 @@ class Presented:
 
 
 class Identity(Protocol):
-    """Who asks. Each call may renew or fetch a token, and raises an AirtunnelError that says what to do where it cannot."""
+    """Who asks. `present` may renew or fetch a token, and raises an AirtunnelError that says what to do where it cannot."""
+
+    @property
+    def name(self) -> str:
+        """Where it comes from, in words for a person."""
 
     async def present(self, published: Published) -> Presented: ...
 
@@ -34,6 +38,15 @@ class StoredLogin:
     gateway: str
     locks: Path | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    @property
+    def name(self) -> str:
+        """As `airtunnel whoami` shows it."""
+        return "your login"
+
+    def kept(self, issuer: str) -> TokenSet | None:
+        """The tokens as they lie in the store. Raises as the store does."""
+        return load_tokens(self.store, self.gateway, issuer)
 
     async def present(self, published: Published) -> Presented:
         """A fresh token. Raises LoginRequired if nobody is logged in, or no longer; and as `fresh_tokens` does."""

@@ -1,5 +1,6 @@
 """What an OpenID provider says of itself (OpenID Connect Discovery 1.0, section 4)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ProviderMetadata:
-    """Where a provider's doors are. `auth_methods`: how its token endpoint lets a client with a secret show it."""
+    """Where a provider's doors are, and what it can do.
+
+    auth_methods: how its token endpoint lets a client with a secret show it
+    dpop_algorithms: with which keys it ties tokens to their holder (RFC 9449 section 5.1); empty: it does not
+    iss_parameter: its answers in the browser always name it (RFC 9207 section 3)
+    """
 
     issuer: str
     token_endpoint: str
@@ -22,11 +28,18 @@ class ProviderMetadata:
     device_authorization_endpoint: str | None = None
     revocation_endpoint: str | None = None
     auth_methods: tuple[str, ...] = ("client_secret_basic",)
+    authorization_endpoint: str | None = None
+    dpop_algorithms: tuple[str, ...] = ()
+    iss_parameter: bool = False
 
 
-async def fetch_metadata(issuer: str, client: "httpx2.AsyncClient") -> ProviderMetadata:
+async def fetch_metadata(
+    issuer: str, client: "httpx2.AsyncClient", endpoints: Mapping[str, str] | None = None, *, login: bool = True
+) -> ProviderMetadata:
     """The metadata of the provider whose issuer is `issuer`.
 
+    endpoints: by their names in the metadata; they win over what the provider says
+    login: it is asked for tokens, too; those that only sign (GitHub, Kubernetes) have no token_endpoint, which is then empty
     Raises Unreachable or Temporary, naming the host, if it does not answer; ProtocolError if it calls itself by another name,
     or names an endpoint that is neither https nor, for an issuer on this machine, on this machine.
     """
@@ -38,15 +51,18 @@ async def fetch_metadata(issuer: str, client: "httpx2.AsyncClient") -> ProviderM
     if body.get("issuer") != issuer:
         # Section 4.3: the same to the byte. Else one tenant of a provider could speak for another.
         raise ProtocolError(f"the provider at {issuer} calls itself {str(body.get('issuer'))[:200]!a}")
+    body = {**body, **(endpoints or {})}
     loopback = is_loopback(parts.hostname or "")
-    methods = body.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
     return ProviderMetadata(
         issuer=issuer,
-        token_endpoint=_endpoint(body, "token_endpoint", loopback),
+        token_endpoint=_endpoint(body, "token_endpoint", loopback) if login else "",
         jwks_uri=_endpoint(body, "jwks_uri", loopback),
         device_authorization_endpoint=_optional(body, "device_authorization_endpoint", loopback),
         revocation_endpoint=_optional(body, "revocation_endpoint", loopback),
-        auth_methods=tuple(str(one) for one in methods) if isinstance(methods, list) else ("client_secret_basic",),
+        auth_methods=_texts(body, "token_endpoint_auth_methods_supported") or ("client_secret_basic",),
+        authorization_endpoint=_optional(body, "authorization_endpoint", loopback),
+        dpop_algorithms=_texts(body, "dpop_signing_alg_values_supported"),
+        iss_parameter=body.get("authorization_response_iss_parameter_supported") is True,
     )
 
 
@@ -60,3 +76,8 @@ def _endpoint(body: Json, name: str, loopback: bool) -> str:
 
 def _optional(body: Json, name: str, loopback: bool) -> str | None:
     return None if body.get(name) is None else _endpoint(body, name, loopback)
+
+
+def _texts(body: Json, name: str) -> tuple[str, ...]:
+    value = body.get(name)
+    return tuple(one for one in value if isinstance(one, str)) if isinstance(value, list) else ()

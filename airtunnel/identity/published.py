@@ -1,5 +1,6 @@
 """What a gateway says of itself, fetched from one host name: GET https://GATEWAY/.well-known/airtunnel."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,7 +10,11 @@ from airtunnel.identity.endpoint import gateway_name, secure_url
 from airtunnel.identity.http import TIMEOUT, http_client, not_found, send
 from airtunnel.wire.control import WELL_KNOWN, Published
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""Where a browser may bring a login's code: on this machine, and nowhere else."""
 TOKEN_KINDS = ("access_token", "id_token")
+# RFC 3986 section 3.3: a path, and neither query nor fragment.
+_PATH = re.compile(r"/[A-Za-z0-9\-._~/!$&'()*+,;=:@%]{0,200}")
 
 
 async def fetch_published(gateway: str, *, ca: Path | None = None, timeout: timedelta = TIMEOUT) -> Published:
@@ -37,6 +42,10 @@ def _check(published: Published) -> None:
         raise ProtocolError(f"the gateway asks for an unknown kind of token: {published.token[:50]!a}")
     if not 0 < published.ssh_port < 65_536:
         raise ProtocolError(f"the gateway publishes an impossible SSH port: {published.ssh_port}")
+    if published.browser.host not in LOOPBACK:
+        raise ProtocolError(f"the gateway sends a login's answer to another machine: {published.browser.host[:200]!a}")
+    if not _PATH.fullmatch(published.browser.path):
+        raise ProtocolError(f"the gateway publishes a path that no browser can come back to: {published.browser.path[:200]!a}")
     for shown in (published.name, published.ssh_host, published.version):
         if shown != printable(shown) or len(shown) > 255:
             raise ProtocolError(f"the gateway publishes a name that cannot be shown: {shown[:50]!a}")

@@ -5,24 +5,36 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from airtunnel.config.client import state_directory
-from airtunnel.errors import AirtunnelError, ConfigError, LoginRequired, Temporary
+from airtunnel.errors import AirtunnelError, ConfigError, LoginFailed, LoginRequired, Temporary
 from airtunnel.identity.endpoint import gateway_name
-from airtunnel.identity.login import refresh
+from airtunnel.identity.login.renew import refresh
 from airtunnel.identity.store import StoreKey, TokenStore
 from airtunnel.identity.tokenset import TokenSet, as_json, from_json, presented
 from airtunnel.wire.control import Published
 
-__all__ = ["TokenSet", "as_json", "drop_tokens", "fresh_tokens", "from_json", "load_tokens", "presented", "save_tokens"]
+__all__ = [
+    "TokenSet",
+    "as_json",
+    "drop_tokens",
+    "fresh_tokens",
+    "from_json",
+    "load_tokens",
+    "login_turn",
+    "presented",
+    "save_tokens",
+]
 
 LOCK_LIMIT = timedelta(seconds=30)
 LOCK_PAUSE = 0.02
 """Seconds between two tries for the lock."""
+LOGIN_PAUSE = 0.2
+"""The same, while a person somewhere else is at the provider's page."""
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +90,8 @@ async def fresh_tokens(
     tokens = await _stored(store, published, gateway)
     if tokens.expires_at - leeway > now:
         return tokens
-    async with _locked(locks or state_directory() / "locks", _key(gateway, published.issuer)):
+    late = Temporary(f"another airtunnel process has been renewing the login for {LOCK_LIMIT.total_seconds():g} s")
+    async with _locked(locks or state_directory() / "locks", _key(gateway, published.issuer), limit=LOCK_LIMIT, late=late):
         # Whoever held the lock has refreshed for us: a second refresh with the old token would end the login.
         tokens = await _stored(store, published, gateway)
         if tokens.expires_at - leeway > now:
@@ -90,6 +103,32 @@ async def fresh_tokens(
             # The old refresh token is dead by now: what we hold in memory is all there is, and this command can use it.
             logger.warning("the renewed login could not be kept, so the next command will ask for a login: %s", error.message)
         return renewed
+
+
+@asynccontextmanager
+async def login_turn(
+    gateway: str, issuer: str, *, limit: timedelta, wait: Callable[[], None], locks: Path | None = None
+) -> AsyncIterator[bool]:
+    """The one turn to log in at this gateway: True if another process had it before, so that there may be a login by now.
+
+    It is another lock than that of refreshing, which must never be held while a person is asked.
+
+    limit: how long to wait for it; wait: called once, if there is somebody to wait for
+    Raises LoginFailed if the other one takes longer.
+    """
+    waits = False
+
+    def waiting() -> None:
+        nonlocal waits
+        if not waits:
+            waits = True
+            wait()
+
+    key = StoreKey(gateway_name(gateway), issuer, "login")
+    message = f"another airtunnel has been logging in at {gateway} for {limit.total_seconds():g} s"
+    late = LoginFailed(message, hint=f"airtunnel login {gateway}")
+    async with _locked(locks or state_directory() / "locks", key, limit=limit, pause=LOGIN_PAUSE, late=late, waiting=waiting):
+        yield waits
 
 
 async def _stored(store: TokenStore, published: Published, gateway: str) -> TokenSet:
@@ -114,26 +153,37 @@ def _users(store: TokenStore, gateway: str, issuer: str) -> list[str]:
 
 
 @asynccontextmanager
-async def _locked(directory: Path, key: StoreKey) -> AsyncIterator[None]:
-    """Hold the lock of one login. It is a file apart from the data, because the data's file is replaced while locked."""
+async def _locked(
+    directory: Path,
+    key: StoreKey,
+    *,
+    limit: timedelta,
+    late: AirtunnelError,
+    pause: float = LOCK_PAUSE,
+    waiting: Callable[[], None] = lambda: None,
+) -> AsyncIterator[None]:
+    """Hold the lock of one login. It is a file apart from the data, because the data's file is replaced while locked.
+
+    limit: how long to wait, with `pause` seconds between two tries and a call of `waiting` at each; then `late` is raised
+    """
     import fcntl
 
     file = _open_lock(directory, key)
     try:
-        deadline = asyncio.get_running_loop().time() + LOCK_LIMIT.total_seconds()
+        deadline = asyncio.get_running_loop().time() + limit.total_seconds()
         while not _taken(file, fcntl.LOCK_EX | fcntl.LOCK_NB):
             if asyncio.get_running_loop().time() > deadline:
-                raise Temporary(
-                    f"another airtunnel process has been renewing the login for {LOCK_LIMIT.total_seconds():g} s",
-                )
-            await asyncio.sleep(LOCK_PAUSE)
+                raise late
+            waiting()
+            await asyncio.sleep(pause)
         yield
     finally:
         os.close(file)  # which also gives the lock back
 
 
 def _open_lock(directory: Path, key: StoreKey) -> int:
-    name = hashlib.sha256(json.dumps([key.gateway, key.issuer]).encode()).hexdigest()[:32]
+    parts = [key.gateway, key.issuer, key.user] if key.user else [key.gateway, key.issuer]
+    name = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         return os.open(directory / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from airtunnel.identity.present import Identity, Presented
+from airtunnel.identity.published import fetch_published
 from airtunnel.model import Tags
 from airtunnel.tunnel.control import Control, Granted
-from airtunnel.tunnel.link import Link, open_link
+from airtunnel.tunnel.link import Link, WrongHost, open_link
 from airtunnel.wire.control import Catalog, Published
 
 
@@ -33,4 +34,12 @@ class Account:
 
     async def link(self, granted: Granted) -> Link:
         """The SSH connection that uses a grant."""
-        return await open_link(self.published, granted)
+        try:
+            return await open_link(self.published, granted)
+        except WrongHost:
+            # The gateway may have another CA by now than when this process asked. It is asked over HTTPS, as it was then.
+            known = self.published.host_cas
+            self.published = await fetch_published(self.gateway, ca=self.ca)
+            if set(self.published.host_cas) <= set(known):
+                raise
+            return await open_link(self.published, granted)

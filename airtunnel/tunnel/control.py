@@ -1,7 +1,9 @@
 """The client of the gateway's HTTPS API: grants, the list of targets, the end of everything."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,7 @@ from airtunnel.errors import AirtunnelError, LoginRequired, ProtocolError, Refus
 from airtunnel.identity.answer import Answer
 from airtunnel.identity.http import http_client, send
 from airtunnel.identity.present import Presented
+from airtunnel.identity.proof import headers
 from airtunnel.model import Tags
 from airtunnel.wire.control import Catalog, GrantReply, GrantRequest
 
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 
 LIMIT = timedelta(seconds=15)
 """For one call. A gateway whose provider is slow answers within ten."""
+CLOCK_SKEW = timedelta(seconds=3)
+"""Between this machine and the gateway, from which on a refused proof may owe its refusal to the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,7 @@ class Control:
 
     gateway: str
     ca: Path | None = None
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     async def grant(self, shown: Presented, targets: tuple[str, ...], tags: Tags) -> Granted:
         """A grant for all of `targets`, for a key made here that never leaves this process.
@@ -43,7 +49,8 @@ class Control:
 
         key = asyncssh.generate_private_key("ssh-ed25519")
         body = GrantRequest(targets, key.export_public_key().decode().strip(), tags).encode()
-        return Granted(GrantReply.decode(await self._call("POST", "/v1/grants", shown, body)), key)
+        reply = await self._call("POST", "/v1/grants", shown, body, ssh_key=key.get_fingerprint())
+        return Granted(GrantReply.decode(reply), key)
 
     async def targets(self, shown: Presented) -> Catalog:
         """Who I am there, and every target with what the policy says of it."""
@@ -53,9 +60,16 @@ class Control:
         """End every session of mine at the gateway."""
         await self._call("POST", "/v1/logout", shown)
 
-    async def _call(self, method: str, path: str, shown: Presented, body: bytes | None = None) -> bytes:
+    async def _call(
+        self, method: str, path: str, shown: Presented, body: bytes | None = None, *, ssh_key: str | None = None
+    ) -> bytes:
+        url, now = f"https://{self.gateway}{path}", self.clock()
         async with http_client(ca=self.ca, timeout=LIMIT) as client:
-            answer = await send(client, method, f"https://{self.gateway}{path}", body=body, bearer=shown.token, timeout=LIMIT)
+            given = headers(shown, method, url, now, ssh_key=ssh_key)
+            answer = await send(client, method, url, body=body, headers=given, timeout=LIMIT)
+            if answer.status == 401 and "DPoP" in given and (there := _clock_of(answer, now)) is not None:
+                given = headers(shown, method, url, there, ssh_key=ssh_key)
+                answer = await send(client, method, url, body=body, headers=given, timeout=LIMIT)
         if 200 <= answer.status < 300:
             return answer.body or b""
         raise self._error(answer)
@@ -81,3 +95,12 @@ class Control:
                 return ProtocolError(f"{self.gateway}: {message}", hint=hint, details=details)
             case _:
                 return AirtunnelError(f"{self.gateway}: {message}", hint=hint, details=details)
+
+
+def _clock_of(answer: Answer, now: datetime) -> datetime | None:
+    """What time it is at the gateway, where that is another than here: proofs hold for seconds, and laptops' clocks drift."""
+    try:
+        there = parsedate_to_datetime(answer.headers.get("date", ""))
+    except ValueError:
+        return None
+    return there if there.tzinfo is not None and abs(there - now) > CLOCK_SKEW else None

@@ -60,8 +60,14 @@ class Link(asyncssh.SSHClient):
                     await self._connection.wait_closed()
 
 
+class WrongHost(AirtunnelError):
+    """What answers is not the gateway: none of the CAs that it published vouches for the host key."""
+
+    code = "wrong_host"
+
+
 async def open_link(published: Published, granted: Granted) -> Link:
-    """A link for the grant. Raises Unreachable, Ended, or AirtunnelError where the gateway is not who it should be."""
+    """A link for the grant. Raises Unreachable, Ended, WrongHost, or AirtunnelError where the grant is not accepted."""
     reply = granted.reply
     certificate = asyncssh.import_certificate(reply.certificate)
     authorities = [asyncssh.import_public_key(line) for line in published.host_cas]
@@ -78,7 +84,7 @@ async def open_link(published: Published, granted: Granted) -> Link:
             **SETTINGS,
         )
     except asyncssh.HostKeyNotVerifiable as error:
-        raise AirtunnelError(
+        raise WrongHost(
             f"{where} is not the gateway that it should be: its host key is not signed by the gateway's CA",
             hint="do not go on; tell the gateway's operator",
         ) from error

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,6 +143,73 @@ class Terminal:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+
+
+@dataclass(slots=True)
+class Screen:
+    """A real terminal on which a command runs. `text`: what it has shown so far."""
+
+    process: subprocess.Popen[bytes]
+    leader: int
+    text: str = ""
+
+    async def shows(self, *words: str) -> str:
+        """Everything that was shown, once it holds all of `words`."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(LIMIT):
+            while not all(one in self.text for one in words):
+                if not await self._more(loop):
+                    raise AssertionError(f"{words} was not shown, but: {self.text}")
+        return self.text
+
+    async def end(self) -> int:
+        """The exit code, once everything is shown."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(LIMIT):
+            while await self._more(loop):
+                pass
+            return await asyncio.to_thread(self.process.wait)
+
+    def type(self, text: str) -> None:
+        """What a person types."""
+        os.write(self.leader, text.encode())
+
+    async def _more(self, loop: asyncio.AbstractEventLoop) -> bool:
+        ready = loop.create_future()
+        loop.add_reader(self.leader, lambda: None if ready.done() else ready.set_result(None))
+        try:
+            await ready
+        finally:
+            loop.remove_reader(self.leader)
+        try:
+            part = os.read(self.leader, 65_536)
+        except OSError:  # how Linux tells that nobody holds the other end any more
+            return False
+        self.text += part.decode(errors="replace").replace("\r\n", "\n")
+        return bool(part)
+
+
+@contextlib.contextmanager
+def screen(terminal: Terminal, *words: str) -> Iterator[Screen]:
+    """`airtunnel WORDS` on a real terminal; it does not outlive the block."""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(
+        [*AIRTUNNEL, *words],
+        env=terminal.environment,
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        cwd=terminal.home,
+        start_new_session=True,
+    )
+    os.close(follower)
+    try:
+        yield Screen(process, leader)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(LIMIT)
+        os.close(leader)
 
 
 def on_terminal(terminal: Terminal, *words: str) -> str:

@@ -113,7 +113,9 @@ async def test_without_a_test_nothing_logs_in_before_it_is_asked_to(ana: Termina
 
 
 async def test_a_signal_before_it_is_ready_ends_it_as_well(ana: Terminal) -> None:
+    ana.variables["AIRTUNNEL_TOKEN"] = "shown to nobody, for nobody answers"
     with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
         (ana.config / "config.toml").write_text(
             f'current = "x"\n[contexts.x]\ngateway = "127.0.0.1:{silent.getsockname()[1]}"\nstore = "file"\n'
         )

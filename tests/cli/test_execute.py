@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from airtunnel.cli.account import WITHOUT_A_PERSON
 from airtunnel.cli.execute import _private_directory
 from tests.cli.terminal import Terminal
 from tests.lab import Lab, Site
@@ -79,10 +80,10 @@ async def test_without_a_login_it_is_125_as_well(terminal: Terminal) -> None:
     assert ended.code == 125
     assert ended.err.splitlines() == [
         "error: not logged in to any gateway",
+        *(f"  {line}" for line in WITHOUT_A_PERSON),
         "hint: airtunnel login HOST",
         "airtunnel: true was not run: exit code 125, for 79",
     ]
-    assert ended.seconds < 1
 
 
 async def test_what_cannot_be_run_is_126_and_what_is_not_there_127(ana: Terminal) -> None:

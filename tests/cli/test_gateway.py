@@ -6,7 +6,6 @@ import socket
 import stat
 from pathlib import Path
 
-from airtunnel.config.client import ClientConfig, Context
 from tests.cli.terminal import Terminal
 from tests.cli.test_login import log_in
 from tests.lab import POLICY, Lab
@@ -88,14 +87,86 @@ async def test_what_init_writes_passes_check(terminal: Terminal, lab: Lab, tmp_p
     checked = await terminal.run("gateway", "check", "--config", str(place / "gateway.yaml"), "--json")
     assert checked.code == 0, checked.err
     assert json.loads(checked.out)["ok"] is True
+    probed = await terminal.run("gateway", "check", "--provider", "--config", str(place / "gateway.yaml"))
+    assert probed.code == 0, probed.err
+    assert f"{lab.provider.issuer} (oidc)\n  good " in probed.err
     again = await terminal.run("gateway", "init", str(place))
     assert again.code == 78
 
 
-async def test_a_gateway_that_is_down_is_69(terminal: Terminal) -> None:
-    config = ClientConfig.load(terminal.config)
-    config.put(Context("x", "127.0.0.1:1", None, "file"))
-    config.save()
+async def test_a_provider_that_would_let_nobody_in_is_told_before_anybody_tries(
+    terminal: Terminal, lab: Lab, tmp_path: Path
+) -> None:
+    place = tmp_path / "fresh"
+    await terminal.run("gateway", "init", str(place), "--host", "gw.example.com", "--issuer", "http://127.0.0.1:1")
+    ended = await terminal.run("gateway", "check", "--provider", "--config", str(place / "gateway.yaml"), "--json")
+    assert ended.code == 78
+    assert "fault" in ended.err
+    assert "error: 1 of 1 providers would let nobody in" in ended.err
+    assert ended.events[0]["ok"] is False
+    assert ended.events[0]["providers"][0]["findings"][0]["mark"] == "fault"
+
+
+async def test_a_gateway_that_is_down_is_69(terminal: Terminal, lab: Lab) -> None:
+    async with lab.gateway() as site:
+        terminal.log_in(site, await lab.tokens("ana"))
     for words in (("targets",), ("whoami",), ("connect", "warehouse")):
         ended = await terminal.run(*words)
         assert (ended.code, ended.out) == (69, "")
+
+
+async def test_the_keys_are_shown_and_replaced_step_by_step(terminal: Terminal, lab: Lab) -> None:
+    config = str(lab.write() / "gateway.yaml")
+
+    async def shown() -> list[tuple[str, str]]:
+        ended = await terminal.run("gateway", "ca", "--config", config, "--json")
+        assert ended.code == 0, ended.err
+        return [(one["ca"], one["role"]) for one in json.loads(ended.out)["keys"]]
+
+    assert await shown() == [("user", "signs"), ("host", "signs")]
+    steps = (
+        ("staged", ["signs", "next"], "is trusted, and does not sign yet"),
+        ("promoted", ["signs", "old"], f"Next: airtunnel gateway ca rotate user --config {config}, not before "),
+        ("dropped", ["signs"], "is not trusted any more"),
+    )
+    for step, roles, said in steps:
+        ended = await terminal.run("gateway", "ca", "rotate", "user", "--config", config, "--json")
+        assert (ended.code, ended.events[0]["step"]) == (0, step), ended.err
+        assert ended.events[0]["fingerprint"].startswith("SHA256:")
+        assert (ended.events[0]["safe_at"] is not None) == (step == "promoted")
+        assert said in ended.err
+        assert await shown() == [("user", role) for role in roles] + [("host", "signs")]
+    table = await terminal.run("gateway", "ca", "--config", config)
+    assert [line.split()[:2] for line in table.out.splitlines()] == [["CA", "ROLE"], ["user", "signs"], ["host", "signs"]]
+
+
+async def test_a_key_that_someone_else_holds_is_brought(terminal: Terminal, lab: Lab) -> None:
+    keys = "authority: {user_ca: {agent: ca.sock, public_key: authority/people.pub}}"
+    directory = lab.write(extra=keys)
+    rotate = ("gateway", "ca", "rotate", "user", "--config", str(directory / "gateway.yaml"))
+    first = await terminal.run(*rotate, "--public-key", str(directory / "authority" / "user_ca.pub"))
+    assert first.code == 0, first.err
+    assert "is the key that signs" in first.err
+    unnamed = await terminal.run(*rotate)
+    assert (unnamed.code, unnamed.out) == (2, "")
+    assert "hint: --public-key NEXT.pub" in unnamed.err
+    both = await terminal.run(*rotate, "--public-key", str(directory / "authority" / "user_ca.pub"), "--kms", "arn:x")
+    assert both.code == 2
+    checked = await terminal.run("gateway", "check", "--config", str(directory / "gateway.yaml"))
+    assert checked.code == 0, checked.err
+
+
+async def test_a_rotation_without_a_ca_is_a_usage_error(terminal: Terminal, lab: Lab) -> None:
+    config = str(lab.write() / "gateway.yaml")
+    for words in (("rotate",), ("rotate", "users"), ("spin", "user")):
+        ended = await terminal.run("gateway", "ca", *words, "--config", config)
+        assert (ended.code, ended.out) == (2, "")
+
+
+async def test_keys_that_cannot_be_used_are_78(terminal: Terminal, lab: Lab) -> None:
+    directory = lab.write()
+    (directory / "authority" / "user_ca").chmod(0o644)
+    for words in (("ca",), ("ca", "rotate", "user"), ("check",)):
+        ended = await terminal.run("gateway", *words, "--config", str(directory / "gateway.yaml"))
+        assert ended.code == 78
+        assert f"hint: chmod 600 {directory / 'authority' / 'user_ca'}" in ended.err

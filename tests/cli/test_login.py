@@ -1,7 +1,6 @@
 """Logging in, being somebody, logging out: through the provider's own pages."""
 
 import asyncio
-import json
 import signal
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from airtunnel.config.client import ClientConfig, Context
 from airtunnel.demo.person import approve
 from airtunnel.errors import LoginRequired, UsageError
 from tests.cli.terminal import Finished, Terminal
-from tests.lab import Lab, Site
+from tests.lab import Site
 
 
 async def log_in(terminal: Terminal, *words: str, login: str = "ana", password: str = "", deny: bool = False) -> Finished:
@@ -105,51 +104,13 @@ async def test_an_interrupted_login_leaves_nothing(terminal: Terminal, site: Sit
     assert not terminal.config.exists()
 
 
-async def test_who_am_i_is_data_on_stdout(ana: Terminal, site: Site) -> None:
-    ended = await ana.run("whoami")
-    assert (ended.code, ended.err) == (0, "")
-    said = dict(line.split(maxsplit=1) for line in ended.out.splitlines())
-    assert (said["who"], said["groups"], said["gateway"]) == ("ana@example.com", "data-eng", site.address)
-    ended = await ana.run("whoami", "--json")
-    assert json.loads(ended.out)["who"] == "ana@example.com"
-    assert json.loads(ended.out)["renews"] is True
-
-
-async def test_logging_out_ends_the_login_everywhere(terminal: Terminal, site: Site) -> None:
-    await log_in(terminal, site.address, "--ca", str(site.ca), "--store", "file")
-    async with terminal.start("connect", "warehouse") as connected:
-        await connected.heard("Ctrl-C")
-        ended = await terminal.run("logout", "--json")
-        assert ended.code == 0, ended.err
-        assert ended.events == [
-            {"v": 1, "event": "logged_out", "gateway": site.address, "context": site.address, "revoked": True}
-        ]
-        assert (await connected.end()).code == 80
-    assert list((terminal.state / "tokens").iterdir()) == []
-    assert (await terminal.run("targets")).code == 79
-
-
-async def test_logging_out_works_here_where_the_gateway_is_away(terminal: Terminal, lab: Lab) -> None:
-    async with lab.gateway() as site:
-        terminal.log_in(site, await lab.tokens("ana"))
-    ended = await terminal.run("logout")
-    assert ended.code == 69
-    assert f"Logged out of {site.address}. The gateway was not told" in ended.err
-    assert list((terminal.state / "tokens").iterdir()) == []
-    assert (await terminal.run("logout")).code == 79
-
-
-async def test_logging_out_of_everything_says_so_where_there_is_nothing(terminal: Terminal) -> None:
-    ended = await terminal.run("logout", "--all")
-    assert (ended.code, ended.err) == (0, "You are not logged in anywhere.\n")
-
-
 async def test_a_login_that_the_provider_no_longer_renews_is_a_login_again(ana: Terminal, site: Site) -> None:
     for file in (ana.state / "tokens").iterdir():
         file.write_text("{}")
     ended = await ana.run("targets")
     assert ended.code == 79
-    assert ended.err == f"error: nobody is logged in at {site.address}\nhint: airtunnel login {site.address}\n"
+    assert ended.err.startswith(f"error: nobody is logged in at {site.address}\n")
+    assert ended.err.endswith(f"hint: airtunnel login {site.address}\n")
 
 
 @pytest.mark.parametrize(

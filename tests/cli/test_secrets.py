@@ -23,7 +23,7 @@ import asyncssh
 asyncssh.set_debug_level(2)
 from airtunnel.cli import logs
 logs.LIBRARIES = logging.DEBUG
-from airtunnel.identity import device
+from airtunnel.identity.login import device
 before = device._read_code
 def read_code(body, *rest):
     open("device_code", "a").write(body["device_code"] + "\\n")

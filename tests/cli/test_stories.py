@@ -21,6 +21,10 @@ async def test_not_logged_in(terminal: Terminal) -> None:
         told(ended)
         == """\
 error: not logged in to any gateway
+  to log in, run this in a terminal; without a person, as in CI or on a worker, set
+    AIRTUNNEL_GATEWAY=gateway.example.com, and one of
+    AIRTUNNEL_TOKEN_FILE=/path/of/a/token     a token that something else keeps fresh
+    AIRTUNNEL_IDENTITY=github                 or gitlab, kubernetes, gcp, aws, client-credentials, auto
 hint: airtunnel login HOST
 """
     )
@@ -35,6 +39,10 @@ async def test_no_longer_logged_in(ana: Terminal, site: Site) -> None:
         told(ended, site)
         == """\
 error: nobody is logged in at GATEWAY
+  to log in, run this in a terminal; without a person, as in CI or on a worker, set
+    AIRTUNNEL_GATEWAY=gateway.example.com, and one of
+    AIRTUNNEL_TOKEN_FILE=/path/of/a/token     a token that something else keeps fresh
+    AIRTUNNEL_IDENTITY=github                 or gitlab, kubernetes, gcp, aws, client-credentials, auto
 hint: airtunnel login GATEWAY
 """
     )

@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 import asyncssh
 from asyncssh.public_key import SSHOpenSSHCertificate
 
+from airtunnel.gateway.ca import Ca
 from airtunnel.gateway.ids import new_id
+from airtunnel.gateway.signer import FileSigner
 from airtunnel.model import Grant, Principal, PrincipalKind, Tags
 
 ANA = Principal(PrincipalKind.PERSON, "https://login.example.com", "ana", "ana@example.com", ("data-eng",), {"level": 3})
@@ -27,6 +29,12 @@ def a_grant(
 def public_line(key: asyncssh.SSHKey) -> str:
     """The public key as one line of OpenSSH's format."""
     return key.export_public_key().decode().strip()
+
+
+def private_key(ca: Ca) -> asyncssh.SSHKey:
+    """The key of a CA that is in a file."""
+    assert isinstance(ca.signer, FileSigner)
+    return ca.signer.key
 
 
 def opened(certificate: asyncssh.SSHCertificate | str) -> SSHOpenSSHCertificate:

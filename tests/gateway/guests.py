@@ -12,7 +12,7 @@ from airtunnel.gateway.authority import Authority
 from airtunnel.model import Grant, Tags
 from airtunnel.tunnel.control import Granted
 from airtunnel.tunnel.link import SETTINGS
-from tests.gateway.grants import a_grant, opened, public_line
+from tests.gateway.grants import a_grant, opened, private_key, public_line
 from tests.lab import Site
 
 
@@ -34,14 +34,14 @@ def papers(grant: Grant | None = None) -> Papers:
     return Papers(grant or a_grant(), asyncssh.generate_private_key("ssh-ed25519"))
 
 
-def certify(authority: Authority, one: Papers) -> asyncssh.SSHCertificate:
+async def certify(authority: Authority, one: Papers) -> asyncssh.SSHCertificate:
     """The certificate: by `sign_grant` where the papers are honest, else with the same call by hand."""
     if replace(one, user=None) == Papers(one.grant, one.key):
-        return asyncssh.import_certificate(authority.sign_grant(one.grant, public_line(one.key)))
-    honest = opened(authority.sign_grant(one.grant, public_line(one.key)))
+        return asyncssh.import_certificate(await authority.sign_grant(one.grant, public_line(one.key)))
+    honest = opened(await authority.sign_grant(one.grant, public_line(one.key)))
     command = one.command if one.command is not None else str(honest.options["force-command"])
     now = one.grant.issued_at
-    return authority.user_ca.generate_user_certificate(
+    return private_key(authority.user_ca).generate_user_certificate(
         one.key.convert_to_public(),
         key_id="by hand",
         principals=[one.grant.session] if one.principals is None else list(one.principals),
@@ -54,7 +54,7 @@ def certify(authority: Authority, one: Papers) -> asyncssh.SSHCertificate:
 @contextlib.asynccontextmanager
 async def visit(site: Site, one: Papers, authority: Authority | None = None) -> AsyncIterator[asyncssh.SSHClientConnection]:
     """An SSH connection with these papers."""
-    certificate = certify(authority or site.gateway.service.authority, one)
+    certificate = await certify(authority or site.gateway.service.authority, one)
     async with connect(site, username=one.user or one.grant.session, client_keys=[(one.key, certificate)]) as connection:
         yield connection
 

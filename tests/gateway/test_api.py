@@ -12,7 +12,7 @@ from airtunnel.demo.people import PEOPLE
 from airtunnel.demo.person import approve
 from airtunnel.demo.provider import Provider
 from airtunnel.identity.http import http_client
-from airtunnel.identity.login import log_in
+from airtunnel.identity.login.drive import log_in
 from airtunnel.model import Tags
 from airtunnel.tunnel.tunnels import Tunnels
 from airtunnel.wire.control import MAX_BODY, WELL_KNOWN, GrantRequest, Published
@@ -56,7 +56,7 @@ async def test_without_a_token_there_is_nothing(lab: Lab, method: str, path: str
     async with lab.gateway() as site:
         answer = await ask(site, method, path)
         assert answer.status_code == 401
-        assert answer.headers["www-authenticate"] == "Bearer"
+        assert answer.headers["www-authenticate"].startswith("Bearer, DPoP ")
         assert problem(answer)["hint"] == "airtunnel login"
 
 
@@ -164,6 +164,22 @@ async def test_a_grant_outlives_neither_its_token_nor_its_ttl(lab: Lab) -> None:
         assert [one["name"] for one in reply["targets"]] == ["warehouse"], "twice is once"
         certificate = opened(reply["certificate"])
         assert certificate._valid_before - certificate._valid_after <= 90 + 60
+
+
+async def test_a_token_is_good_for_so_many_grants_at_all_gateways_together(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airtunnel.gateway.api.MAX_GRANTS", 2)
+    async with lab.gateway() as site:
+        anas, fins = await token(site), await token(site, "fin")
+        assert (await ask(site, "POST", "/v1/grants", token=anas, body=request("warehouse"))).status_code == 201
+    async with lab.gateway() as site:  # the same one, restarted
+        assert (await ask(site, "POST", "/v1/grants", token=anas, body=request("warehouse"))).status_code == 201
+        answer = await ask(site, "POST", "/v1/grants", token=anas, body=request("warehouse"))
+        assert answer.status_code == 401
+        assert "grants" not in problem(answer)["message"]
+        assert "used for 2 grants already" in site.records("token.rejected")[0]["detail"]
+        assert len({one["jti"] for one in site.records("grant.issued")}) == 1, "what a token was used for is in the audit"
+        assert (await ask(site, "GET", "/v1/targets", token=anas)).status_code == 200
+        assert (await ask(site, "POST", "/v1/grants", token=fins, body=request("warehouse"))).status_code == 201
 
 
 async def test_a_draining_gateway_is_alive_but_not_ready(lab: Lab) -> None:

@@ -13,13 +13,14 @@ import asyncssh
 import psycopg
 import pytest
 
+from airtunnel.config.authority import AuthorityFiles
 from airtunnel.errors import Ended
 from airtunnel.gateway.authority import create_keys, load_authority
 from airtunnel.model import Tags
 from airtunnel.tunnel.control import Control
 from airtunnel.tunnel.stream import ChannelEnd
 from airtunnel.tunnel.tunnels import Tunnels
-from tests.gateway.grants import a_grant, opened
+from tests.gateway.grants import a_grant, opened, private_key
 from tests.gateway.guests import Papers, certify, connect, granted, login_of, papers, visit
 from tests.lab import Lab, Site
 
@@ -71,14 +72,14 @@ async def _turned_away(site: Site, one: Papers) -> None:
 
 async def test_another_sessions_grant_is_refused(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
     async with lab.gateway() as site:
-        other = str(opened(certify(site.gateway.service.authority, papers())).options["force-command"])
+        other = str(opened(await certify(site.gateway.service.authority, papers())).options["force-command"])
         await _turned_away(site, replace(papers(), command=other))
         assert "another session" in caplog.text
 
 
 async def test_another_authoritys_certificate_is_refused(lab: Lab, tmp_path: Path) -> None:
     create_keys(tmp_path / "other")
-    other = load_authority(tmp_path / "other")
+    other = load_authority(AuthorityFiles(tmp_path / "other"))
     async with lab.gateway() as site:
         with pytest.raises(asyncssh.PermissionDenied):
             async with visit(site, papers(), other):
@@ -91,6 +92,16 @@ async def test_a_certificate_of_the_host_authority_is_refused(lab: Lab) -> None:
         with pytest.raises(asyncssh.PermissionDenied):
             async with visit(site, papers(), replace(authority, user_ca=authority.host_ca)):
                 pass
+
+
+async def test_a_hosts_certificate_is_no_users(lab: Lab) -> None:
+    async with lab.gateway() as site:
+        authority, one = site.gateway.service.authority, papers()
+        for ca in (authority.user_ca, authority.host_ca):
+            certificate = private_key(ca).generate_host_certificate(one.key, "a host", principals=[one.grant.session])
+            with pytest.raises(asyncssh.PermissionDenied):
+                async with connect(site, username=one.grant.session, client_keys=[(one.key, certificate)]):
+                    pass
 
 
 async def test_a_stolen_certificate_without_its_key_is_refused(lab: Lab) -> None:
@@ -108,7 +119,7 @@ async def test_anything_but_a_certificate_is_refused(lab: Lab, how: str) -> None
         session = (await granted(site)).reply.session
         choices: dict[str, dict[str, Any]] = {  # Any: asyncssh's options
             "plain key": {"client_keys": [asyncssh.generate_private_key("ssh-ed25519")]},
-            "authority's own key": {"client_keys": [site.gateway.service.authority.user_ca]},
+            "authority's own key": {"client_keys": [private_key(site.gateway.service.authority.user_ca)]},
             "password": {"password": "secret", "password_auth": True, "kbdint_auth": True},
             "nothing": {},
         }

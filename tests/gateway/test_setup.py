@@ -1,6 +1,7 @@
 """A configuration that works from the start, and what is said of one that does not."""
 
 import ssl
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,6 +55,28 @@ def test_several_faults_are_told_together(lab: Lab) -> None:
     assert len(said) == 4
     assert any("postgres-rule" in one and "policy.yaml" in one for one in said)
     assert sum("others may read this private key" in one for one in said) == 2
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda keys: (keys / "host_ca").unlink(), "host_ca: there is no such key"),
+        (lambda keys: (keys / "user_ca.next").write_text("rubbish"), "user_ca.next: "),
+        (lambda keys: (keys / "user_ca.old.pub").write_text("rubbish"), "user_ca.old.pub: this is not a public key"),
+        (lambda keys: (keys / "host_ca.old.pub").write_bytes((keys / "user_ca.pub").read_bytes()), "share a key"),
+        (
+            lambda keys: ((keys / "real").touch(0o640), (keys / "host_key").unlink(), (keys / "host_key").symlink_to("real")),
+            "real",
+        ),
+    ],
+    ids=["missing", "broken next", "broken old", "shared", "link to a readable file"],
+)
+def test_what_is_wrong_with_the_keys_is_a_fault(lab: Lab, harm: Callable[[Path], object], said: str) -> None:
+    directory = lab.write()
+    harm(directory / "authority")
+    with pytest.raises(ConfigError) as caught:
+        check(directory / "gateway.yaml")
+    assert said in f"{caught.value} {caught.value.hint}"
 
 
 def test_a_key_that_belongs_to_another_certificate_is_a_fault(lab: Lab, tmp_path: Path) -> None:

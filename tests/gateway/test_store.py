@@ -146,6 +146,25 @@ class StoreContract:
         await store.prune(NOW + 2 * KEPT)
         assert len(await store.outstanding("gw-1")) == 1
 
+    async def test_uses_are_counted_for_each_issuers_id(self, store: Store) -> None:
+        assert [await store.use_count("https://a", "1", NOW + HOUR) for _ in range(3)] == [1, 2, 3]
+        assert await store.use_count("https://a", "2", NOW + HOUR) == 1
+        assert await store.use_count("https://b", "1", NOW + HOUR) == 1
+
+    async def test_uses_at_once_are_each_counted_and_by_every_gateway(self, reopen: Opener) -> None:
+        async with reopen() as one, reopen() as other:
+            counts = await asyncio.gather(*(each.use_count("https://a", "1", NOW + HOUR) for each in [one, other] * 10))
+        assert sorted(counts) == list(range(1, 21))
+        async with reopen() as store:
+            assert await store.use_count("https://a", "1", NOW + HOUR) == 21
+
+    async def test_pruning_forgets_uses_of_what_has_expired_only(self, store: Store) -> None:
+        await store.use_count("https://a", "1", NOW)
+        await store.prune(NOW + timedelta(seconds=59))
+        assert await store.use_count("https://a", "1", NOW) == 2
+        await store.prune(NOW + timedelta(seconds=61))
+        assert await store.use_count("https://a", "1", NOW) == 1
+
     async def test_hostile_names_are_only_names(self, store: Store) -> None:
         odd = replace(GRANT, session="x'; DROP TABLE sessions; --", principal=replace(ANA, subject="' OR 1=1 --"))
         await store.put_session(odd, "gw' --")

@@ -44,3 +44,13 @@ def test_the_parts_are_read_as_they_stand() -> None:
 def test_what_is_no_strict_jwt_is_rejected(token: str, reason: str) -> None:
     with pytest.raises(TokenRejected, match=reason):
         read_parts(token)
+
+
+def test_a_refusal_calls_it_by_its_name() -> None:
+    for token, reason in (
+        ("", "the proof is not a signed"),
+        (jwt(b"{}", b"[]"), "the proof's payload"),
+        ("ä", "the proof is larger"),
+    ):
+        with pytest.raises(TokenRejected, match=reason):
+            read_parts(token, "proof")

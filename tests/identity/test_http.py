@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from airtunnel.errors import AirtunnelError, ConfigError, Temporary, Unreachable
+from airtunnel.errors import AirtunnelError, ConfigError, ProtocolError, Temporary, Unreachable
 from airtunnel.identity.http import MAX_ANSWER, get_json, http_client, send
-
-from .server import Asked, Reply, make_certificate, serving
+from tests.identity.server import Asked, Reply, make_certificate, serving
 
 SHORT = timedelta(milliseconds=200)
 
@@ -53,6 +52,32 @@ async def test_a_server_is_trusted_through_the_given_authority(certificate: tupl
     with serving(lambda asked: Reply(200, b"{}"), tls) as port:
         async with http_client(ca=ca) as client:
             assert await get_json(client, f"https://127.0.0.1:{port}/") == {}
+
+
+async def test_a_server_is_trusted_through_an_authority_as_text(certificate: tuple[ssl.SSLContext, Path]) -> None:
+    tls, ca = certificate
+    with serving(lambda asked: Reply(200, b"{}"), tls) as port:
+        async with http_client(ca=ca.read_text()) as client:
+            assert await get_json(client, f"https://127.0.0.1:{port}/") == {}
+
+
+@pytest.mark.parametrize("text", ["", "not a certificate", "-----BEGIN CERTIFICATE-----\nx\n-----END CERTIFICATE-----\n"])
+def test_a_text_that_holds_no_authority_leaves_nobody_trusted(text: str) -> None:
+    with pytest.raises(ConfigError, match="PEM text that should vouch for a server cannot be used"):
+        http_client(ca=text)
+
+
+async def test_further_headers_go_along() -> None:
+    seen: list[Asked] = []
+
+    def note(asked: Asked) -> Reply:
+        seen.append(asked)
+        return Reply()
+
+    with serving(note) as port:
+        async with http_client() as client:
+            await send(client, "POST", f"http://127.0.0.1:{port}/", body=b"{}", headers={"DPoP": "proof"})
+    assert (seen[0].headers["dpop"], seen[0].headers["content-type"]) == ("proof", "application/json")
 
 
 async def test_an_unknown_authority_is_refused_with_what_to_do(certificate: tuple[ssl.SSLContext, Path]) -> None:
@@ -151,3 +176,12 @@ async def test_plain_http_to_this_machine_never_goes_through_a_proxy(monkeypatch
             for host in ("127.0.0.1", "localhost"):
                 assert await get_json(client, f"http://{host}:{port}/") == {}
     assert seen == []
+
+
+@pytest.mark.parametrize("secret", ["secret\r\nX-Role: admin", "secret\nmore", "secr\u00e9t", "secret\0"])
+async def test_what_no_header_may_hold_is_not_sent_and_not_quoted(secret: str) -> None:
+    async with http_client() as client:
+        for given in ({"bearer": secret}, {"headers": {"DPoP": secret}}):
+            with pytest.raises(ProtocolError, match="characters that no header may have") as caught:
+                await send(client, "GET", "https://127.0.0.1:1/", **given)
+            assert "secr" not in f"{caught.value}{caught.value.__cause__}"

@@ -3,8 +3,7 @@ import pytest
 from airtunnel.errors import AirtunnelError, ProtocolError, Unreachable
 from airtunnel.identity.http import http_client
 from airtunnel.identity.provider import ProviderMetadata, fetch_metadata
-
-from .provider import Provider
+from tests.identity.provider import Provider
 
 
 async def metadata_of(issuer: str) -> ProviderMetadata:
@@ -19,7 +18,34 @@ async def test_a_provider_says_where_its_doors_are(provider: Provider) -> None:
         jwks_uri=f"{provider.issuer}/jwks",
         device_authorization_endpoint=f"{provider.issuer}/device",
         revocation_endpoint=f"{provider.issuer}/revoke",
+        authorization_endpoint=f"{provider.issuer}/authorize",
     )
+
+
+async def test_a_provider_says_what_it_can_do(provider: Provider) -> None:
+    provider.metadata = {
+        "dpop_signing_alg_values_supported": ["ES256", 7, "EdDSA"],
+        "authorization_response_iss_parameter_supported": True,
+        "token_endpoint_auth_methods_supported": ["none"],
+    }
+    metadata = await metadata_of(provider.issuer)
+    assert (metadata.dpop_algorithms, metadata.iss_parameter, metadata.auth_methods) == (("ES256", "EdDSA"), True, ("none",))
+
+
+async def test_what_the_gateway_says_of_an_endpoint_wins(provider: Provider) -> None:
+    provider.metadata = {"device_authorization_endpoint": None, "jwks_uri": "https://login.example.com/wrong"}
+    device, keys = f"{provider.issuer}/device/v2", f"{provider.issuer}/keys"
+    async with http_client() as client:
+        said = {"device_authorization_endpoint": device, "jwks_uri": keys, "issuer": "https://evil.example"}
+        metadata = await fetch_metadata(provider.issuer, client, said)
+    assert (metadata.device_authorization_endpoint, metadata.jwks_uri) == (device, keys)
+    assert metadata.issuer == provider.issuer
+
+
+async def test_what_the_gateway_says_of_an_endpoint_must_be_safe_as_well(provider: Provider) -> None:
+    async with http_client() as client:
+        with pytest.raises(ProtocolError, match="token_endpoint is not https"):
+            await fetch_metadata(provider.issuer, client, {"token_endpoint": "http://login.example.com/token"})
 
 
 async def test_device_login_and_revocation_may_be_missing(provider: Provider) -> None:
@@ -40,7 +66,9 @@ async def test_an_issuer_that_calls_itself_otherwise_is_refused(provider: Provid
         await metadata_of(provider.issuer)
 
 
-@pytest.mark.parametrize("name", ["token_endpoint", "jwks_uri", "device_authorization_endpoint", "revocation_endpoint"])
+@pytest.mark.parametrize(
+    "name", ["token_endpoint", "jwks_uri", "authorization_endpoint", "device_authorization_endpoint", "revocation_endpoint"]
+)
 @pytest.mark.parametrize("url", ["http://login.example.com/x", "file:///etc/passwd", 7])
 async def test_an_endpoint_that_is_not_safe_is_refused(provider: Provider, name: str, url: object) -> None:
     provider.metadata = {name: url}
@@ -65,3 +93,11 @@ async def test_every_failure_is_one_of_ours(provider: Provider) -> None:
     provider.metadata = {"token_endpoint_auth_methods_supported": "client_secret_post", "jwks_uri": []}
     with pytest.raises(AirtunnelError):
         await metadata_of(provider.issuer)
+
+
+async def test_who_only_signs_needs_no_token_endpoint(provider: Provider) -> None:
+    provider.metadata["token_endpoint"] = None
+    async with http_client() as client:
+        assert (await fetch_metadata(provider.issuer, client, login=False)).jwks_uri == f"{provider.issuer}/jwks"
+        with pytest.raises(ProtocolError, match="publishes no token_endpoint"):
+            await fetch_metadata(provider.issuer, client)

@@ -7,9 +7,8 @@ import pytest
 
 from airtunnel.errors import AirtunnelError, ProtocolError, Temporary, Unreachable, UsageError
 from airtunnel.identity.published import fetch_published
-
-from .provider import published_by
-from .server import Asked, Reply, make_certificate, serving
+from tests.identity.provider import published_by
+from tests.identity.server import Asked, Reply, make_certificate, serving
 
 PUBLISHED = published_by("https://login.example.com")
 
@@ -55,6 +54,12 @@ async def test_http_is_refused_before_anything_is_sent() -> None:
         (changed(ssh_port=0), ProtocolError, "impossible SSH port"),
         (changed(name="a\x1b[2Jb"), ProtocolError, "cannot be shown"),
         (changed(ssh_host="a\nb"), ProtocolError, "cannot be shown"),
+        (changed(browser={"host": "evil.example"}), ProtocolError, r"login's answer to another machine: 'evil\.example'"),
+        (changed(browser={"host": "127.0.0.1.evil.example"}), ProtocolError, "another machine"),
+        (changed(browser={"host": "127.0.0.1@evil.example"}), ProtocolError, "another machine"),
+        (changed(browser={"path": "callback"}), ProtocolError, "a path that no browser can come back to"),
+        (changed(browser={"path": "/a?b"}), ProtocolError, "a path that no browser can come back to"),
+        (changed(browser={"path": "/a b"}), ProtocolError, "a path that no browser can come back to"),
     ],
 )
 async def test_what_is_no_gateway_says_so(

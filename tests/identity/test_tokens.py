@@ -10,13 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from airtunnel.errors import ConfigError, LoginRequired, Temporary, Unreachable
+from airtunnel.errors import ConfigError, LoginFailed, LoginRequired, Temporary, Unreachable
 from airtunnel.identity import tokens as module
-from airtunnel.identity.store import FileStore, MemoryStore, StoreKey
-from airtunnel.identity.tokens import TokenSet, drop_tokens, fresh_tokens, load_tokens, save_tokens
-
-from .provider import Provider, published_by
-from .server import Reply
+from airtunnel.identity.store import MemoryStore, StoreKey
+from airtunnel.identity.tokens import TokenSet, drop_tokens, fresh_tokens, load_tokens, login_turn, save_tokens
+from tests.identity.provider import Provider, published_by
+from tests.identity.server import Reply
 
 GATEWAY = "gateway.example.com"
 NOW = datetime(2025, 11, 22, 12, tzinfo=UTC)
@@ -100,47 +99,6 @@ async def test_ten_at_once_make_one_refresh(provider: Provider, tmp_path: Path) 
     assert (provider.asked["/token"], provider.reused) == (1, 0)
 
 
-PROCESS = """
-import asyncio, sys
-from datetime import UTC, datetime
-from pathlib import Path
-from airtunnel.identity.store import FileStore
-from airtunnel.identity.tokens import fresh_tokens
-from airtunnel.wire.control import Published
-import httpx2
-
-directory = Path(sys.argv[1])
-published = Published.decode(sys.argv[2].encode())
-print("ready", flush=True)
-sys.stdin.readline()
-tokens = asyncio.run(
-    fresh_tokens(FileStore(directory / "tokens"), published, sys.argv[3], now=datetime.now(UTC), locks=directory / "locks")
-)
-print(tokens.access_token)
-"""
-
-
-def test_eight_processes_at_once_make_one_refresh(provider: Provider, tmp_path: Path) -> None:
-    published = published_by(provider.issuer)
-    save_tokens(FileStore(tmp_path / "tokens"), published, GATEWAY, tokens_at(provider, NOW))
-    command = [sys.executable, "-c", PROCESS, str(tmp_path), published.encode().decode(), GATEWAY]
-    root = Path(module.__file__).parents[2]
-    processes = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) for _ in range(8)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    outputs = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * 8
-    assert len(set(outputs)) == 1
-    assert (provider.asked["/token"], provider.reused) == (1, 0)
-
-
 async def test_a_lock_that_another_process_holds_is_waited_for_and_then_given_up(
     provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,3 +174,41 @@ def test_importing_costs_none_of_the_heavy_libraries() -> None:
     root = Path(module.__file__).parents[2]
     loaded = json.loads(subprocess.check_output([sys.executable, "-c", code], text=True, cwd=root))
     assert [one for one in loaded if one.partition(".")[0] in names] == []
+
+
+async def test_one_logs_in_while_the_others_wait_and_are_told_so(tmp_path: Path) -> None:
+    order: list[str] = []
+    limit = timedelta(seconds=30)
+
+    async def log_in(name: str, inside: asyncio.Event, go: asyncio.Event) -> None:
+        async with login_turn(
+            GATEWAY, "https://id", limit=limit, wait=lambda: order.append(f"{name} waits"), locks=tmp_path
+        ) as waited:
+            order.append(f"{name} logs in, {'after' if waited else 'before'} others")
+            inside.set()
+            await go.wait()
+
+    inside, go = asyncio.Event(), asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(log_in("ana", inside, go))
+        await inside.wait()
+        second = group.create_task(log_in("bob", asyncio.Event(), go))
+        while "bob waits" not in order:
+            await asyncio.sleep(0)
+        assert not second.done()
+        go.set()
+    assert order == ["ana logs in, before others", "bob waits", "bob logs in, after others"]
+
+
+async def test_who_waits_too_long_for_anothers_login_is_told_so(tmp_path: Path) -> None:
+    async with login_turn(GATEWAY, "https://id", limit=timedelta(seconds=5), wait=print, locks=tmp_path):
+        with pytest.raises(LoginFailed, match="another airtunnel has been logging in at"):
+            async with login_turn(GATEWAY, "https://id", limit=timedelta(0), wait=lambda: None, locks=tmp_path):
+                pass
+
+
+async def test_a_login_under_way_does_not_stop_a_refresh(provider: Provider, tmp_path: Path) -> None:
+    store, published = MemoryStore(), published_by(provider.issuer)
+    save_tokens(store, published, GATEWAY, tokens_at(provider, NOW))
+    async with login_turn(GATEWAY, provider.issuer, limit=timedelta(seconds=5), wait=print, locks=tmp_path):
+        assert (await fresh_tokens(store, published, GATEWAY, now=NOW, locks=tmp_path)).refresh_token == "refresh-1"

@@ -6,8 +6,7 @@ import pytest
 
 from airtunnel.errors import LoginFailed
 from airtunnel.identity.tokenset import UNKNOWN_LIFE, TokenSet, as_json, from_json, presented, tokens_from
-
-from .provider import CLIENT, Provider, published_by
+from tests.identity.provider import CLIENT, Provider, published_by
 
 ISSUER = "https://login.example.com"
 NOW = datetime(2025, 11, 22, 12, tzinfo=UTC)

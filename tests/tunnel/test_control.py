@@ -1,14 +1,19 @@
 """The client of the HTTPS API, against a gateway and against what is none."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from airtunnel.errors import LoginRequired, ProtocolError, Refused, Temporary, Unreachable
 from airtunnel.gateway.setup import create_certificate
+from airtunnel.identity.answer import Answer
 from airtunnel.identity.present import Presented
+from airtunnel.identity.proof import ProofKey
 from airtunnel.model import Tags
-from airtunnel.tunnel.control import Control
+from airtunnel.tunnel.control import Control, _clock_of
+from tests.gateway.bound import NONCE, bound_gateway, dpop_login, nonce_login
 from tests.lab import Lab
 
 
@@ -59,3 +64,53 @@ async def test_an_answer_of_something_else_is_not_taken_for_a_gateways(lab: Lab)
     async with lab.gateway() as site:
         with pytest.raises(Unreachable, match=r"answered (HTTP )?404, and not as an airtunnel gateway does"):
             await Control(site.address, site.ca)._call("GET", "/elsewhere", Presented("token"))
+
+
+async def test_a_bound_login_is_shown_with_its_key_in_every_call(lab: Lab) -> None:
+    async with bound_gateway(lab) as (site, provider):
+        control, shown = Control(site.address, site.ca), dpop_login(provider, ProofKey.generate())
+        assert (await control.grant(shown, ("warehouse",), Tags())).reply.who == "ana@example.com"
+        assert (await control.targets(shown)).who == "ana@example.com"
+        await control.log_out(shown)
+        with pytest.raises(LoginRequired):
+            await control.targets(Presented(shown.token))
+        assert "as a bearer token" in site.records("token.rejected")[0]["detail"]
+
+
+async def test_so_is_an_id_token_that_its_nonce_binds(lab: Lab) -> None:
+    async with bound_gateway(lab, NONCE) as (site, provider):
+        shown = nonce_login(provider, ProofKey.generate(), renewed=True)
+        assert (await Control(site.address, site.ca).grant(shown, ("warehouse",), Tags())).reply.who == "ana@example.com"
+
+
+@pytest.mark.parametrize("off", [timedelta(minutes=10), timedelta(minutes=-10), timedelta(days=-400)])
+async def test_a_wrong_clock_here_costs_one_more_request_and_no_login(lab: Lab, off: timedelta) -> None:
+    async with bound_gateway(lab) as (site, provider):
+        control = Control(site.address, site.ca, clock=lambda: datetime.now(UTC) + off)
+        await control.grant(dpop_login(provider, ProofKey.generate()), ("warehouse",), Tags())
+        assert ["the proof was made" in one["detail"] for one in site.records("token.rejected")] == [True]
+
+
+async def test_with_a_right_clock_a_refusal_is_not_tried_again(lab: Lab) -> None:
+    async with bound_gateway(lab) as (site, provider):
+        stolen = replace(dpop_login(provider, ProofKey.generate()), bound=dpop_login(provider, ProofKey.generate()).bound)
+        with pytest.raises(LoginRequired):
+            await Control(site.address, site.ca).targets(stolen)
+        assert len(site.records("token.rejected")) == 1
+
+
+@pytest.mark.parametrize(
+    ("date", "known"),
+    [
+        ("Sat, 22 Nov 2025 12:00:04 GMT", True),
+        ("Sat, 22 Nov 2025 11:00:00 GMT", True),
+        ("Sat, 22 Nov 2025 12:00:03 GMT", False),
+        ("Sat, 22 Nov 2025 12:00:04 -0000", False),
+        ("Sat, 99 Nov 2025 12:00:04 GMT", False),
+        ("yesterday", False),
+        ("", False),
+    ],
+)
+def test_the_gateways_clock_is_believed_where_it_says_something_else(date: str, known: bool) -> None:
+    now = datetime(2025, 11, 22, 12, tzinfo=UTC)
+    assert (_clock_of(Answer(401, {"date": date}), now) is not None) is known

@@ -7,6 +7,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from airtunnel.config.authority import AuthorityFiles
 from airtunnel.errors import AirtunnelError, Ended, Temporary, Unreachable
 from airtunnel.gateway.authority import create_keys, load_authority
 from airtunnel.model import EndReason, Tags
@@ -16,11 +17,11 @@ from tests.lab import Lab
 
 async def test_a_host_that_the_gateways_authority_did_not_sign_is_not_spoken_to(lab: Lab, tmp_path: Path) -> None:
     create_keys(tmp_path / "other")
-    other = load_authority(tmp_path / "other")
+    other = load_authority(AuthorityFiles(tmp_path / "other"))
     async with lab.gateway() as site:
         granted = await (await site.account("ana")).grant(("warehouse",), Tags())
         for impostor in (
-            replace(site.published, host_cas=(other.host_ca_public,)),
+            replace(site.published, host_cas=other.host_cas),
             replace(site.published, host_cas=()),
             replace(site.published, ssh_host="localhost"),  # certified for 127.0.0.1
         ):
@@ -28,6 +29,18 @@ async def test_a_host_that_the_gateways_authority_did_not_sign_is_not_spoken_to(
                 await open_link(impostor, granted)
             assert "do not go on" in str(refused.value.hint)
         assert len(site.gateway.sessions) == 0
+
+
+async def test_a_gateway_whose_authorities_are_of_another_kind_is_spoken_to(lab: Lab) -> None:
+    keys = lab.write() / "authority"
+    for name in ("user_ca", "host_ca"):
+        key = asyncssh.generate_private_key("ecdsa-sha2-nistp256")  # what a cloud's key service has
+        (keys / name).write_bytes(key.export_private_key())
+        (keys / f"{name}.pub").write_bytes(key.export_public_key())
+    async with lab.gateway() as site:
+        assert site.published.host_cas[0].startswith("ecdsa-sha2-nistp256 ")
+        account = await site.account("ana")
+        await (await account.link(await account.grant(("warehouse",), Tags()))).close()
 
 
 async def test_a_gateway_that_is_not_there_is_unreachable(lab: Lab) -> None:

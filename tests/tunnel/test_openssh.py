@@ -1,18 +1,24 @@
 """A stock `ssh` with the files that we write for it."""
 
 import asyncio
+import os
 import shutil
 import socket
 import stat
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import asyncssh
 import psycopg
 import pytest
 
-from airtunnel.errors import ConfigError
+from airtunnel.errors import ConfigError, Unreachable
+from airtunnel.gateway.rotation import rotate
 from airtunnel.model import Tags
-from airtunnel.tunnel.openssh import write_files
+from airtunnel.tunnel.openssh import add_to_agent, open_agent, write_files
 from tests.lab import Lab
+from tests.ssh_agent import held, ssh_agent
 
 COMPATIBLE = "ssh: {compat_openssh: true}"
 
@@ -22,11 +28,14 @@ def free_port() -> int:
         return int(bound.getsockname()[1])
 
 
-async def open_ssh(config: Path, *words: str) -> asyncio.subprocess.Process:
+async def open_ssh(config: Path, *words: str, **variables: str) -> asyncio.subprocess.Process:
     """`ssh` with our configuration and nothing of the user's."""
     if shutil.which("ssh") is None:
         pytest.skip("there is no ssh")
-    return await asyncio.create_subprocess_exec("ssh", "-F", str(config), *words, stderr=asyncio.subprocess.PIPE)
+    environment = {name: value for name, value in os.environ.items() if name != "SSH_AUTH_SOCK"} | variables
+    return await asyncio.create_subprocess_exec(
+        "ssh", "-F", str(config), *words, stderr=asyncio.subprocess.PIPE, env=environment
+    )
 
 
 async def wait_open(port: int) -> None:
@@ -78,3 +87,124 @@ async def test_the_files_are_for_their_owner_only(lab: Lab, tmp_path: Path) -> N
         config.parent.chmod(0o755)
         with pytest.raises(ConfigError, match="others may enter"):
             write_files(config.parent, site.published, granted)
+
+
+async def test_a_key_that_only_the_agent_has_carries_a_query(lab: Lab, tmp_path: Path) -> None:
+    socket_path = tmp_path / "agent.sock"
+    async with lab.gateway(extra=COMPATIBLE) as site, ssh_agent(socket_path):
+        granted = await (await site.account("ana")).grant(("warehouse",), Tags())
+        async with open_agent(str(socket_path)) as agent:
+            await add_to_agent(agent, granted, datetime.now(UTC))
+        assert set(await held(socket_path)) == {f"airtunnel {granted.reply.session}"}
+        config = write_files(tmp_path / "ssh", site.published, granted, in_agent=True)
+        assert sorted(path.name for path in config.parent.iterdir()) == ["config", "key-cert.pub", "key.pub", "known_hosts"]
+        assert not [path for path in config.parent.iterdir() if "PRIVATE" in path.read_text()]
+        port = free_port()
+        words = ("-N", "-L", f"{port}:warehouse:5432", "airtunnel")
+        ssh = await open_ssh(config, *words, SSH_AUTH_SOCK=str(socket_path))
+        try:
+            await wait_open(port)
+            url = f"postgresql://ana@127.0.0.1:{port}/shop"
+            async with await psycopg.AsyncConnection.connect(url) as connection:
+                assert await (await connection.execute("SELECT current_user")).fetchone() == ("shop_rw",)
+        finally:
+            ssh.terminate()
+            await ssh.communicate()
+        without = await open_ssh(config, *words, SSH_AUTH_SOCK="")
+        _, errors = await asyncio.wait_for(without.communicate(), 15)
+        assert without.returncode == 255
+        assert "Permission denied" in errors.decode()
+
+
+async def test_the_agent_forgets_the_key_with_the_grant(lab: Lab, tmp_path: Path) -> None:
+    socket_path = tmp_path / "agent.sock"
+    async with lab.gateway(extra="grants: {ttl: 3s}") as site, ssh_agent(socket_path):
+        granted = await (await site.account("ana")).grant(("warehouse",), Tags())
+        async with open_agent(str(socket_path)) as agent:
+            await add_to_agent(agent, granted, datetime.now(UTC))
+        assert await held(socket_path)
+        async with asyncio.timeout(10):
+            while await held(socket_path):
+                await asyncio.sleep(0.05)
+        # An agent's clock has whole seconds.
+        assert datetime.now(UTC) < granted.reply.valid_before + timedelta(seconds=2)
+
+
+async def test_a_grant_that_is_over_already_is_not_held_for_ever(lab: Lab, tmp_path: Path) -> None:
+    socket_path = tmp_path / "agent.sock"
+    async with lab.gateway() as site, ssh_agent(socket_path):
+        granted = await (await site.account("ana")).grant(("warehouse",), Tags())
+        async with open_agent(str(socket_path)) as agent:
+            await add_to_agent(agent, granted, granted.reply.valid_before + timedelta(minutes=1))
+        async with asyncio.timeout(10):
+            while await held(socket_path):
+                await asyncio.sleep(0.05)
+
+
+async def test_without_an_agent_it_is_told_how_to_start_one(tmp_path: Path) -> None:
+    for where, said in (
+        (None, "SSH_AUTH_SOCK is not set"),
+        ("", "SSH_AUTH_SOCK is not set"),
+        (str(tmp_path / "gone.sock"), "does not answer"),
+    ):
+        with pytest.raises(Unreachable, match=said) as caught:
+            async with open_agent(where):
+                pass
+        assert caught.value.hint == "eval $(ssh-agent)"
+
+
+async def test_an_agent_that_takes_no_key_is_told(lab: Lab, tmp_path: Path) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"\x00\x00\x00\x01\x05")  # SSH_AGENT_FAILURE
+        await writer.drain()
+        await reader.read()
+        writer.close()
+
+    async with lab.gateway() as site, await asyncio.start_unix_server(refuse, tmp_path / "agent.sock"):
+        granted = await (await site.account("ana")).grant(("warehouse",), Tags())
+        async with open_agent(str(tmp_path / "agent.sock")) as agent:
+            with pytest.raises(Unreachable, match="the ssh-agent does not take the key"):
+                await add_to_agent(agent, granted, datetime.now(UTC))
+
+
+async def test_the_other_kinds_key_does_not_stay(lab: Lab, tmp_path: Path) -> None:
+    async with lab.gateway() as site:
+        granted = await (await site.account("ana")).grant(("warehouse",), Tags())
+        for in_agent in (False, True, False):
+            config = write_files(tmp_path / "ssh", site.published, granted, in_agent=in_agent)
+            names = {path.name for path in config.parent.iterdir()}
+            assert ("key" in names, "key.pub" in names) == (not in_agent, in_agent)
+
+
+async def test_a_gateway_that_the_host_ca_did_not_sign_is_not_spoken_to(lab: Lab, tmp_path: Path) -> None:
+    other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
+    async with lab.gateway(extra=COMPATIBLE) as site:
+        granted = await (await site.account("ana")).grant(("warehouse",), Tags())
+        for cas in ((other,), ()):
+            config = write_files(tmp_path / "ssh", replace(site.published, host_cas=cas), granted)
+            ssh = await open_ssh(config, "-N", "airtunnel")
+            _, errors = await asyncio.wait_for(ssh.communicate(), 15)
+            assert ssh.returncode == 255
+            assert "Host key verification failed" in errors.decode()
+        assert len(site.gateway.sessions) == 0
+
+
+async def test_every_host_ca_is_pinned_while_there_are_two(lab: Lab, tmp_path: Path) -> None:
+    keys = lab.write(extra=COMPATIBLE) / "authority"
+    rotate(keys / "host_ca", None)
+    async with lab.gateway(extra=COMPATIBLE) as site:
+        assert len(site.published.host_cas) == 2
+        granted = await (await site.account("ana")).grant(("warehouse",), Tags())
+        config = write_files(tmp_path / "ssh", site.published, granted)
+        rotate(keys / "host_ca", None)
+        async with asyncio.timeout(10):
+            while not site.records("authority.changed"):
+                await asyncio.sleep(0.02)
+        port = free_port()
+        ssh = await open_ssh(config, "-N", "-L", f"{port}:warehouse:5432", "airtunnel")
+        try:
+            await wait_open(port)
+        finally:
+            ssh.terminate()
+            await ssh.communicate()

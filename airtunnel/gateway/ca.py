@@ -1,0 +1,134 @@
+"""One CA: the keys that are trusted as it, the files that say so, and who signs.
+
+user_ca            the private key, where no one else holds it
+user_ca.pub        its public half; where someone else holds the private one, the key that they sign with
+user_ca.next       the key that signs next: trusted already. With `.pub`, or, where someone else holds it, only that
+user_ca.old.pub    the key that signed before: still trusted
+"""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import asyncssh
+
+from airtunnel.config.authority import Holder
+from airtunnel.errors import ConfigError
+from airtunnel.gateway.certificate import Statement, as_line, to_sign
+from airtunnel.gateway.keyfile import read_private, read_public
+from airtunnel.gateway.signer import ALGORITHMS, AgentSigner, FileSigner, KmsSigner, Signer, cannot_sign
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of the CA whose private key is at `path`, or would be."""
+
+    path: Path
+
+    @property
+    def public(self) -> Path:
+        return self._beside(".pub")
+
+    @property
+    def next(self) -> Path:
+        return self._beside(".next")
+
+    @property
+    def next_public(self) -> Path:
+        return self._beside(".next.pub")
+
+    @property
+    def old_public(self) -> Path:
+        return self._beside(".old.pub")
+
+    def all(self) -> tuple[Path, ...]:
+        """Each of them, whether it is there or not."""
+        return (self.path, self.public, self.next, self.next_public, self.old_public)
+
+    def _beside(self, end: str) -> Path:
+        return self.path.with_name(self.path.name + end)
+
+
+@dataclass(frozen=True, slots=True)
+class Ca:
+    """A CA: the key that signs, the one that will, and the one that did. All of them are trusted."""
+
+    signer: Signer
+    next: asyncssh.SSHKey | None = None
+    old: asyncssh.SSHKey | None = None
+
+    @property
+    def trusted(self) -> dict[str, str]:
+        """Each key that is trusted, one line in OpenSSH's format, and its role: `signs`, `next` or `old`."""
+        found: dict[str, str] = {}
+        for role, key in (("signs", self.signer.public), ("next", self.next), ("old", self.old)):
+            if key is not None:
+                # In the middle of a step one key may have two of the roles.
+                found.setdefault(key_line(key), role)
+        return found
+
+    def __str__(self) -> str:
+        keys = ((asyncssh.import_public_key(line).get_fingerprint(), role) for line, role in self.trusted.items())
+        return ", ".join(f"{fingerprint} ({role})" for fingerprint, role in keys)
+
+    async def certify(self, said: Statement) -> str:
+        """A certificate that says so, one line in OpenSSH's format. Raises ProtocolError, Temporary."""
+        public = self.signer.public
+        data = to_sign(said, authority=public.public_data, nonce=secrets.token_bytes(32))
+        signature = await self.signer.sign(data)
+        # By an agent or a key service with another key in its place, it would be refused everywhere, and nobody knew why.
+        if not public.verify(data, signature):
+            raise cannot_sign(f"what came back is not a signature of {public.get_fingerprint()}")
+        return as_line(data, signature)
+
+
+def load_ca(path: Path, holder: Holder | None) -> Ca:
+    """The CA whose private key is at `path`, or with the holder; beside it, `PATH.next[.pub]` and `PATH.old.pub`.
+
+    Raises ConfigError.
+    """
+    files = Files(path)
+    coming = _optional(files.next_public, read_public)
+    if (staged := _optional(files.next, read_private)) is not None:
+        coming = staged.convert_to_public()
+    ca = Ca(_signer(path, holder), coming, _optional(files.old_public, read_public))
+    known = _optional(files.public, read_public)
+    if known is not None and known not in (ca.signer.public, ca.old):
+        raise ConfigError(f"{files.public}: this is not the public half of {path}", hint="restore the one that is wrong")
+    return ca
+
+
+def _signer(path: Path, holder: Holder | None) -> Signer:
+    if holder is None:
+        return FileSigner(_sound(path, read_private(path)))
+    public = _sound(holder.public_key, read_public(holder.public_key))
+    if holder.agent is not None:
+        return AgentSigner(public, holder.agent)
+    if find_spec("botocore") is None:
+        raise ConfigError("a key in AWS KMS needs botocore", hint="pip install 'airtunnel[aws]'")
+    if public.get_algorithm() != "ecdsa-sha2-nistp256" or (name := public.get_comment()) is None:
+        raise ConfigError(
+            f"{holder.public_key}: this is not the public half of a key in AWS KMS with its ARN behind it",
+            hint="airtunnel gateway ca rotate --kms ARN writes it",
+        )
+    return KmsSigner(public, name)
+
+
+def _optional(path: Path, read: Callable[[Path], asyncssh.SSHKey]) -> asyncssh.SSHKey | None:
+    return _sound(path, read(path)) if path.exists() else None
+
+
+def _sound(path: Path, key: asyncssh.SSHKey) -> asyncssh.SSHKey:
+    """The key, if it is of a kind that may be a CA's here."""
+    if key.get_algorithm() not in ALGORITHMS:
+        raise ConfigError(
+            f"{path}: a key of type {key.get_algorithm()} cannot be a CA here", hint=f"ssh-keygen -t ed25519 -f {path}"
+        )
+    return key
+
+
+def key_line(key: asyncssh.SSHKey) -> str:
+    """The public key without its comment, which may say more than strangers need to know."""
+    return " ".join(key.export_public_key().decode().split()[:2])

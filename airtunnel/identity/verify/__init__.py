@@ -1,0 +1,1 @@
+"""Who is this? What the gateway makes of a token."""
