@@ -26,13 +26,13 @@ from airtunnel.gateway.https import Server, bind, make_server
 from airtunnel.gateway.ids import new_id
 from airtunnel.gateway.leases import Leases
 from airtunnel.gateway.providers import publish, trusted
-from airtunnel.gateway.reload import PolicyWatch, read_policy
+from airtunnel.gateway.reload import read_policy, watch_policy
 from airtunnel.gateway.server import Door
 from airtunnel.gateway.service import Service, wall_clock
 from airtunnel.gateway.session import Sessions, close_lost
 from airtunnel.gateway.store import Store
 from airtunnel.gateway.tasks import Tasks
-from airtunnel.gateway.trust import AuthorityWatch
+from airtunnel.gateway.trust import watch_authority
 from airtunnel.identity.http import http_client
 from airtunnel.identity.verify.verifier import Verifier
 from airtunnel.wire.control import Published
@@ -50,8 +50,8 @@ class Gateway:
         self.service = service
         self.sessions = Sessions(service, leases)
         self._leases = leases
-        self._watch = PolicyWatch(service, self.sessions)
-        self._trust = AuthorityWatch(service, self._prepare)
+        self._watch = watch_policy(service, self.sessions)
+        self._trust = watch_authority(service, self._prepare)
         self._verifier = verifier
         self._tasks = Tasks()
         self._stopping = asyncio.Event()

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from airtunnel.errors import Ended, Refused
-from airtunnel.gateway.reload import stamp
+from airtunnel.gateway.reload import stamp_policy
 from airtunnel.model import Tags
 from airtunnel.tunnel.tunnels import Tunnels
 from tests.lab import POLICY, Lab, Site
@@ -66,8 +66,8 @@ async def test_a_broken_policy_changes_nothing_and_is_told_by_line(lab: Lab, cap
 
 def test_a_stamp_tells_changed_and_new_and_lost_files(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("a")
-    first = stamp(tmp_path)
+    first = stamp_policy(tmp_path)
     (tmp_path / "b.yaml").write_text("b")
-    second = stamp(tmp_path)
+    second = stamp_policy(tmp_path)
     (tmp_path / "a.yaml").unlink()
-    assert len({first, second, stamp(tmp_path), stamp(tmp_path / "a.yaml")}) == 4
+    assert len({first, second, stamp_policy(tmp_path), stamp_policy(tmp_path / "a.yaml")}) == 4
