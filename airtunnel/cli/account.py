@@ -5,6 +5,7 @@ as whom         --identity or AIRTUNNEL_TOKEN[_FILE] (used, or the command fails
                 without one: a person at a terminal logs in, a machine that AIRTUNNEL_GATEWAY was set for looks around
 """
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -127,8 +128,7 @@ def _around(here: "Context") -> "Identity":
     from airtunnel.identity.workload import find_identity
 
     found = find_identity("auto")
-    if found is None:
-        raise LoginRequired(f"nobody is logged in at {here.gateway}", hint=f"airtunnel login {here.gateway}")
+    assert found is not None  # with `auto` it is found, or an error
     output.note(f"airtunnel: nobody is logged in at {here.gateway}, so this goes as {found.name}")
     return found
 
@@ -142,7 +142,14 @@ def _kept(here: "Context") -> bool:
 
 
 async def _ensure_login(account: "Account", here: "Context") -> None:
-    """A login that can be used: the one that is there, else a new one of the person at this terminal."""
+    """A login that can be used: the one that is there, else a new one of the person at this terminal.
+
+    At a gateway that only AIRTUNNEL_GATEWAY names it is for this command alone: nobody has said where to keep it.
+    """
+    from airtunnel.identity.present import StoredLogin
+
+    login = account.identity
+    assert isinstance(login, StoredLogin)
     try:
         await account.present()
     except LoginFailed:
@@ -151,12 +158,13 @@ async def _ensure_login(account: "Account", here: "Context") -> None:
         if not output.interactive():
             raise
         if here.store == "memory":
-            account.identity = _around(here)
-            return
+            with contextlib.suppress(LoginRequired):
+                account.identity = _around(here)
+                return
         from airtunnel.cli.login import log_in_once
 
         output.note(f"{error.message[:1].upper()}{error.message[1:]}.")
-        await log_in_once(account.published, here)
+        await log_in_once(account.published, here, store=login.store)
 
 
 def _at(config: "ClientConfig", gateway: str) -> "Context | None":

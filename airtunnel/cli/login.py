@@ -122,10 +122,14 @@ async def log_in_once(
     there: "Context",
     page: "LoginPage | None" = None,
     *,
+    store: "TokenStore | None" = None,
     flow: "Flow | None" = None,
     timeout: int = TIMEOUT,
 ) -> "Context":
-    """Log in and keep the login, one process at a time: who had to wait for another's login uses that. The context as kept."""
+    """Log in and keep the login, one process at a time: who had to wait for another's login uses that. The context as kept.
+
+    store: where to keep it, if not in that of the context; what is kept in memory is not written down as a context either
+    """
     from dataclasses import replace
     from datetime import timedelta
 
@@ -135,7 +139,7 @@ async def log_in_once(
     from airtunnel.identity.tokens import login_turn, save_tokens
 
     page = page or LoginPage(there.gateway)
-    store, limit = open_store(there.store), timedelta(seconds=timeout)
+    store, limit = store or open_store(there.store), timedelta(seconds=timeout)
 
     def wait() -> None:
         page.say(f"Another airtunnel is logging in to {there.gateway}: waiting for that.")
@@ -145,10 +149,11 @@ async def log_in_once(
         if tokens is None:
             tokens = await _ask(published, there, page, flow, limit)
             save_tokens(store, published, there.gateway, tokens)
-        config = ClientConfig.load()
         there = replace(there, subject=tokens.subject, user=tokens.name, issuer=published.issuer)
-        config.put(there)
-        config.save()
+        if there.store != "memory":
+            config = ClientConfig.load()
+            config.put(there)
+            config.save()
     return there
 
 

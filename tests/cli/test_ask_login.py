@@ -57,6 +57,16 @@ async def test_ten_commands_without_a_login_make_one(terminal: Terminal, site: S
     assert all("warehouse" in one.text for one in shown)
 
 
+async def test_at_a_gateway_that_only_the_environment_names_a_login_is_for_one_command(terminal: Terminal, site: Site) -> None:
+    terminal.variables |= QUIET | {"AIRTUNNEL_GATEWAY": site.address, "AIRTUNNEL_CA": str(site.ca)}
+    with screen(terminal, "targets") as shown:
+        await go_to_the_page(shown)
+        assert await shown.end() == 0
+    assert "warehouse" in shown.text
+    assert not terminal.config.exists()
+    assert not (terminal.state / "tokens").exists()
+
+
 async def test_without_a_terminal_nobody_is_asked(terminal: Terminal, site: Site) -> None:
     known(terminal, site)
     ended = await terminal.run("targets")
