@@ -90,12 +90,7 @@ class Leases:
     async def tend(self) -> None:
         """One round: give back what is still out, let the sources remove what has expired, forget what is over."""
         service = self._service
-        for row in await service.store.outstanding(self._gateway, expired_before=service.clock() - GRACE):
-            target = service.policy.targets.get(row.target)
-            if target is None or target.credential is None:
-                logger.error("lease %s is out, and its target %s is no longer in the policy", row.lease_id, row.target)
-            elif row.lease_id not in self._lent:
-                await self.give_back(target, row.lease_id, session=row.session)
+        await self._return_rest()
         for target in service.policy.targets.values():
             if target.credential is not None:
                 await self._sweep(target)
@@ -111,9 +106,25 @@ class Leases:
             await asyncio.sleep(ROUND.total_seconds())
 
     async def aclose(self) -> None:
-        """Close the sources' own connections."""
+        """Try once more to give back what is still out, and close the sources' own connections."""
+        self._lent.clear()  # the sessions are over, even those that did not end in time
+        try:
+            async with asyncio.timeout(RETURN_LIMIT.total_seconds()):
+                await self._return_rest()
+        except (AirtunnelError, TimeoutError) as error:
+            logger.warning("some leases are still out, and go back at the next start: %s", error or "no answer in time")
         for source in self._sources.values():
             await source.aclose()
+
+    async def _return_rest(self) -> None:
+        """Give back what is out and in nobody's use: what failed before, and what another process left behind."""
+        service = self._service
+        for row in await service.store.outstanding(self._gateway, expired_before=service.clock() - GRACE):
+            target = service.policy.targets.get(row.target)
+            if target is None or target.credential is None:
+                logger.error("lease %s is out, and its target %s is no longer in the policy", row.lease_id, row.target)
+            elif row.lease_id not in self._lent:
+                await self.give_back(target, row.lease_id, session=row.session)
 
     async def _sweep(self, target: Target) -> None:
         try:

@@ -171,3 +171,17 @@ async def test_a_lease_that_cannot_be_recorded_is_not_lent(lab: Lab) -> None:
             assert lab.roles() == []
         finally:
             audit.write_bytes(before)
+
+
+async def test_a_gateway_that_stops_tries_once_more_to_give_back_what_is_still_out(lab: Lab) -> None:
+    async with lab.gateway() as site:
+        service = site.gateway.service
+        leases, target = site.gateway._leases, service.policy.targets["warehouse"]
+        stuck, forgotten = [await leases.borrow(a_grant(), target) for _ in range(2)]
+        password = site.directory / "secrets" / "broker.password"
+        password.write_text("no longer this one")
+        broken = Leases(service)
+        await broken.give_back(target, stuck.id, session="s", user=stuck.user)
+        password.write_text(lab.database.broker_password)
+        assert {stuck.user, forgotten.user} <= set(lab.roles())
+    assert not {stuck.user, forgotten.user} & set(lab.roles())
