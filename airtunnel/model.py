@@ -47,6 +47,8 @@ class Principal:
     name: str
     groups: tuple[str, ...] = ()
     claims: Mapping[str, Any] = field(default_factory=dict)  # Any: JSON from the provider
+    groups_known: bool = True
+    """Whether anybody said which groups there are. A person's client chooses its scopes, and could leave them out."""
 
 
 class KeyBinding(StrEnum):

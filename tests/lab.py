@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ from airtunnel.identity.tokenset import TokenSet
 from airtunnel.tunnel.account import Account
 from airtunnel.wire.control import Published
 
+MARGIN = timedelta(minutes=5)
+"""How long a token must still be good for a test to begin with it: no test takes longer."""
 CLIENT_ID, AUDIENCE = "airtunnel", "airtunnel-gateway"
 
 CONFIG = """\
@@ -152,10 +155,14 @@ class Lab:
         return directory
 
     async def tokens(self, login: str) -> TokenSet:
-        """What the provider gave to a person of the demo's, after a real login; the same for all tests."""
-        if login not in self.known:
-            self.known[login] = await self._log_in(login)
-        return self.known[login]
+        """What the provider gave to a person of the demo's, after a real login; the same for all tests while it is fresh.
+
+        Each test keeps a copy of its own: were one of them renewed, the others' refresh token would be dead.
+        """
+        known = self.known.get(login)
+        if known is None or known.expires_at - datetime.now(UTC) < MARGIN:
+            known = self.known[login] = await self._log_in(login)
+        return known
 
     def roles(self) -> list[str]:
         """The ephemeral roles that the database has now."""

@@ -36,8 +36,8 @@ async def open_account(name: str | None, identity: str | None = None) -> "Accoun
     from airtunnel.config.client import ClientConfig
 
     try:
-        workload = _workload(identity or None)
-        here = find_context(ClientConfig.load(), name)
+        workload = _workload(identity)
+        here = _meant(ClientConfig.load(), name, workload)
         if workload is None and not output.interactive() and not _kept(here):
             # Nobody can log in here, so there is no need to ask the gateway first.
             workload = _around(here)
@@ -45,10 +45,19 @@ async def open_account(name: str | None, identity: str | None = None) -> "Accoun
         if workload is None:
             await _ensure_login(account, here)
     except LoginRequired as error:
-        if not output.interactive():
+        if not output.interactive() and identity is None and not os.environ.get("AIRTUNNEL_GATEWAY"):
             error.details = (*error.details, *WITHOUT_A_PERSON)
         raise
     return account
+
+
+def _meant(config: "ClientConfig", name: str | None, workload: "Identity | None") -> "Context":
+    try:
+        return find_context(config, name)
+    except LoginRequired as error:
+        if workload is not None and name is None:
+            error.hint = "export AIRTUNNEL_GATEWAY=gateway.example.com"
+        raise
 
 
 def find_context(config: "ClientConfig", name: str | None, project: "Project | None" = None) -> "Context":
@@ -90,7 +99,7 @@ async def reach(context: "Context", identity: "Identity | None" = None) -> "Acco
     from airtunnel.tunnel.account import Account
 
     published = await fetch_published(context.gateway, ca=trust(context))
-    identity = identity or StoredLogin(open_store(context.store), context.gateway)
+    identity = identity or StoredLogin(open_store(context.store), context.gateway, user=context.subject)
     return Account(context.gateway, published, identity, trust(context))
 
 
@@ -114,6 +123,8 @@ def project_targets() -> list[str]:
 
 def _workload(wanted: str | None) -> "Identity | None":
     """The identity that was asked for. What needs none is not made to wait for the modules of all of them."""
+    if wanted is None and os.environ.get("AIRTUNNEL_IDENTITY") == "":
+        raise LoginRequired("AIRTUNNEL_IDENTITY is set, and empty", hint="unset AIRTUNNEL_IDENTITY")
     if wanted is None and "AIRTUNNEL_TOKEN" not in os.environ and "AIRTUNNEL_TOKEN_FILE" not in os.environ:
         return None
     from airtunnel.identity.workload import find_identity
@@ -138,7 +149,9 @@ def _kept(here: "Context") -> bool:
     from airtunnel.identity.store import open_store
     from airtunnel.identity.tokens import load_tokens
 
-    return here.issuer is not None and load_tokens(open_store(here.store), here.gateway, here.issuer) is not None
+    if here.issuer is None:
+        return False
+    return load_tokens(open_store(here.store), here.gateway, here.issuer, here.subject) is not None
 
 
 async def _ensure_login(account: "Account", here: "Context") -> None:
@@ -146,6 +159,8 @@ async def _ensure_login(account: "Account", here: "Context") -> None:
 
     At a gateway that only AIRTUNNEL_GATEWAY names it is for this command alone: nobody has said where to keep it.
     """
+    from dataclasses import replace
+
     from airtunnel.identity.present import StoredLogin
 
     login = account.identity
@@ -164,7 +179,8 @@ async def _ensure_login(account: "Account", here: "Context") -> None:
         from airtunnel.cli.login import log_in_once
 
         output.note(f"{error.message[:1].upper()}{error.message[1:]}.")
-        await log_in_once(account.published, here, store=login.store)
+        there = await log_in_once(account.published, here, store=login.store)
+        account.identity = replace(login, user=there.subject)
 
 
 def _at(config: "ClientConfig", gateway: str) -> "Context | None":

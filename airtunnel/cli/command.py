@@ -41,8 +41,12 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Callable[...
 
 
 def typed(*more: str) -> str:
-    """The command as the user typed it, to be typed again, with `more` behind it."""
-    return shlex.join(["airtunnel", *sys.argv[1:], *more])
+    """The command as the user typed it, to be typed again, with `more` behind it: an option and its value, once."""
+    words = sys.argv[1:]
+    if more and more[0] in words:
+        at = words.index(more[0])
+        words = words[:at] + words[at + len(more) :]
+    return shlex.join(["airtunnel", *words, *more])
 
 
 def _run(work: Coroutine[Any, Any, int | None]) -> int | None:  # Any: what a coroutine yields is asyncio's affair

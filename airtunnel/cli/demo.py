@@ -106,6 +106,11 @@ def _explain(stage: "Stage", *, as_json: bool) -> None:
     if as_json:
         ready = {"gateway": gateway, "ca": str(stage.ca), "dir": str(home), "provider": stage.provider.issuer}
         output.event("ready", ready)
+    import shutil
+    import sys
+
+    found = shutil.which("airtunnel")
+    reach = () if found else (f"  export PATH={Path(sys.executable).parent}:$PATH",)
     for line in (
         "",
         f"Ready. Its files, to be read and changed while it runs, are in {home}",
@@ -113,6 +118,7 @@ def _explain(stage: "Stage", *, as_json: bool) -> None:
         "In a second terminal:",
         "",
         f"  cd {home}",
+        *reach,
         "  export AIRTUNNEL_CONFIG_DIR=$PWD/client AIRTUNNEL_STATE_DIR=$PWD/client/state",
         f"  airtunnel login {gateway} --ca tls/ca.pem --store file",
         "                                   the page asks who you are: ana, password ana",

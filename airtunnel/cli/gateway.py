@@ -105,6 +105,7 @@ def init(
     output.note(f"Wrote {config}, an example policy, keys and a certificate.")
     output.note(f"Next: edit it, then airtunnel gateway check --config {config}")
     output.note(f"      airtunnel gateway serve --config {config}")
+    output.note(f"      airtunnel login {host}:8443 --ca {config.parent / 'tls' / 'ca.pem'}")
 
 
 async def check(
@@ -196,6 +197,7 @@ def _show_keys(keys: "tuple[TrustedKey, ...]", *, as_json: bool) -> None:
 
 def _rotate(file: Path, which: Ca, public_key: Path | None, kms: str | None, *, as_json: bool) -> None:
     from airtunnel.config.gateway import load_gateway
+    from airtunnel.gateway.authority import load_authority
     from airtunnel.gateway.rotation import Which, advice, bring, of, rotate
 
     config = load_gateway(file)
@@ -211,3 +213,5 @@ def _rotate(file: Path, which: Ca, public_key: Path | None, kms: str | None, *, 
     if step in ("staged", "promoted"):
         when = "" if safe_at is None else f", not before {output.clock(safe_at)}"
         output.note(f"Next: airtunnel gateway ca rotate {which} --config {file}{when}")
+    # The step is done. What else is broken there keeps a running gateway from taking all of it.
+    load_authority(config.authority)

@@ -11,7 +11,7 @@ from airtunnel.cli.account import find_context, gateway_address, reach, trust
 from airtunnel.cli.command import command, typed
 from airtunnel.cli.complete import complete_context, remember_targets
 from airtunnel.cli.options import JsonOption
-from airtunnel.errors import AirtunnelError, Unreachable
+from airtunnel.errors import AirtunnelError, LoginFailed, LoginRequired, Unreachable
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -75,7 +75,12 @@ async def login(
     ] = None,
     ca: Annotated[
         Path | None,
-        typer.Option(help="PEM file of the CA that signed the gateway's certificate.", exists=True, dir_okay=False),
+        typer.Option(
+            help="PEM file of the CA that signed the gateway's certificate.",
+            exists=True,
+            dir_okay=False,
+            envvar="AIRTUNNEL_CA",
+        ),
     ] = None,
     store: Annotated[
         StoreKind | None,
@@ -112,7 +117,15 @@ async def login(
     _probe(open_store(there.store), there.gateway)
     page = LoginPage(there.gateway, browser=browser, qr=qr, as_json=json)
     there = await log_in_once(published, there, page, flow=_FLOWS[flow], timeout=timeout)
-    catalog = await (await reach(there)).catalog()
+    try:
+        catalog = await (await reach(there)).catalog()
+    except LoginFailed:
+        raise
+    except LoginRequired as error:
+        # Another login would end the same way: it is the gateway's configuration that does not fit the provider's tokens.
+        error.message = "the gateway does not accept what the provider has just issued"
+        error.hint = "give the request's number to the gateway's operator: its audit says what is wrong (token.rejected)"
+        raise
     remember_targets(catalog)
     _welcome(there, catalog, as_json=json)
 
@@ -136,7 +149,7 @@ async def log_in_once(
     from airtunnel.cli.page import LoginPage
     from airtunnel.config.client import ClientConfig
     from airtunnel.identity.store import open_store
-    from airtunnel.identity.tokens import login_turn, save_tokens
+    from airtunnel.identity.tokens import keep_login, login_turn
 
     page = page or LoginPage(there.gateway)
     store, limit = store or open_store(there.store), timedelta(seconds=timeout)
@@ -145,10 +158,10 @@ async def log_in_once(
         page.say(f"Another airtunnel is logging in to {there.gateway}: waiting for that.")
 
     async with login_turn(there.gateway, published.issuer, limit=limit, wait=wait) as waited:
-        tokens = await _others(store, published, there.gateway) if waited else None
+        tokens = await _others(store, published, there) if waited else None
         if tokens is None:
             tokens = await _ask(published, there, page, flow, limit)
-            save_tokens(store, published, there.gateway, tokens)
+            await keep_login(store, published, there.gateway, tokens)
         there = replace(there, subject=tokens.subject, user=tokens.name, issuer=published.issuer)
         if there.store != "memory":
             config = ClientConfig.load()
@@ -157,15 +170,19 @@ async def log_in_once(
     return there
 
 
-async def _others(store: "TokenStore", published: "Published", gateway: str) -> "TokenSet | None":
-    """The login that another process has made a moment ago; None if it did not come to that."""
+async def _others(store: "TokenStore", published: "Published", there: "Context") -> "TokenSet | None":
+    """The login that another process has made a moment ago for this context; None if it did not come to that."""
     from datetime import UTC, datetime
 
+    from airtunnel.config.client import ClientConfig
     from airtunnel.errors import LoginRequired
     from airtunnel.identity.tokens import fresh_tokens
 
+    kept = ClientConfig.load().contexts.get(there.name)
+    if kept is None or kept.subject is None:
+        return None  # the other one was for another context, perhaps as another person
     try:
-        return await fresh_tokens(store, published, gateway, now=datetime.now(UTC))
+        return await fresh_tokens(store, published, there.gateway, now=datetime.now(UTC), user=kept.subject)
     except LoginRequired:
         return None
 
@@ -198,7 +215,7 @@ async def _ask(
 
 def _retyped(hint: str) -> str:
     """The hint of a flow, with everything else that was typed: it does not know how this person reaches the gateway."""
-    return typed("--flow", hint.rpartition("--flow ")[2]) if "--flow " in hint and "--flow" not in typed() else typed()
+    return typed("--flow", hint.rpartition("--flow ")[2]) if "--flow " in hint else typed()
 
 
 def _destination(

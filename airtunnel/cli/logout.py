@@ -1,5 +1,6 @@
 """`logout`: end the sessions, revoke the login, forget it."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,8 @@ from airtunnel.cli.options import ContextOption, JsonOption
 from airtunnel.errors import AirtunnelError
 
 if TYPE_CHECKING:
-    from airtunnel.config.client import Context
+    from airtunnel.config.client import ClientConfig, Context
+    from airtunnel.tunnel.account import Account
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +32,7 @@ async def logout(
     airtunnel logout
     airtunnel logout --all
 
-    The gateway ends your sessions, the provider revokes the login, and this machine forgets it, in that order. It is
+    The gateway ends your sessions, this machine forgets the login, and the provider revokes it, in that order. It is
     forgotten here even where gateway or provider cannot be told.
     """
     from airtunnel.config.client import ClientConfig
@@ -41,43 +43,79 @@ async def logout(
         output.note("You are not logged in anywhere.")
     code = 0
     for here in chosen:
-        try:
-            said, revoked = await _leave(here)
-        except AirtunnelError as error:
+        people = _people(config, here)
+        account, error = await _end_sessions(here, people)
+        if error is not None:
             code = output.fail(error, as_json=json)
-            said, revoked = "The gateway was not told: a session that is open there ends by itself.", False
-        _forget(here)
+        revoked = await _forget(here, people, account)
         config.remove(here.name)
         config.save()
         if json:
             output.event("logged_out", {"gateway": here.gateway, "context": here.name, "revoked": revoked})
-        output.note(f"Logged out of {here.gateway}. {said}".rstrip())
+        output.note(f"Logged out of {here.gateway}. {_said(people, error, revoked=revoked)}".rstrip())
     return code
 
 
-async def _leave(here: "Context") -> tuple[str, bool]:
-    """Tell gateway and provider: what to say of it, and whether the provider revoked the login. Raises as they do."""
-    from airtunnel.identity.login.drive import revoke
+def _people(config: "ClientConfig", here: "Context") -> tuple[str, ...]:
+    """Whose logins end (subjects): that of the context, and those that no context names, so that none could end them later.
+
+    A context that names nobody, as older versions wrote them, is everybody's. Raises as the store does.
+    """
     from airtunnel.identity.store import open_store
-    from airtunnel.identity.tokens import load_tokens
+    from airtunnel.identity.tokens import logged_in
+
+    if here.issuer is None:
+        return ()
+    everybody = logged_in(open_store(here.store), here.gateway, here.issuer)
+    if here.subject is None:
+        return everybody
+    place = (here.gateway, here.store, here.issuer)
+    there = [one for one in config.contexts.values() if (one.gateway, one.store, one.issuer) == place]
+    others = {one.subject for one in there if one.name != here.name}
+    return tuple(one for one in everybody if one == here.subject or not others & {one, None})
+
+
+async def _end_sessions(here: "Context", people: Sequence[str]) -> "tuple[Account | None, AirtunnelError | None]":
+    """Tell the gateway: the account there, if it can be reached, and what went wrong last, if anything did."""
+    from airtunnel.identity.present import StoredLogin
+    from airtunnel.identity.store import open_store
     from airtunnel.tunnel.control import Control
 
-    account, store = await reach(here), open_store(here.store)
-    if load_tokens(store, here.gateway, account.published.issuer) is None:
-        return "No login was kept.", False
-    revoked = False
+    if not people:
+        return None, None
     try:
-        await Control(account.gateway, account.ca).log_out(await account.present())
-    finally:
-        # Read again: asking for a token may have renewed it.
-        if tokens := load_tokens(store, here.gateway, account.published.issuer):
-            revoked = await revoke(account.published, tokens)
-    return "" if revoked else "The provider did not confirm it: the login ends there by itself.", revoked
+        account = await reach(here)
+    except AirtunnelError as error:
+        return None, error
+    trouble = None
+    for user in people:
+        login = StoredLogin(open_store(here.store), here.gateway, user=user)
+        try:
+            await Control(account.gateway, account.ca).log_out(await login.present(account.published))
+        except AirtunnelError as error:
+            trouble = error
+    return account, trouble
 
 
-def _forget(here: "Context") -> None:
+async def _forget(here: "Context", people: Sequence[str], account: "Account | None") -> bool:
+    """Forget the logins, and whether the provider has revoked them all. Raises as the store does, and Temporary."""
+    from airtunnel.identity.login.drive import revoke
     from airtunnel.identity.store import open_store
-    from airtunnel.identity.tokens import drop_tokens
+    from airtunnel.identity.tokens import forget_login
 
-    if here.issuer is not None:
-        drop_tokens(open_store(here.store), here.gateway, here.issuer)
+    if here.issuer is None or not people:
+        return False
+    forgotten = await forget_login(open_store(here.store), here.gateway, here.issuer, people)
+    if account is None or account.published.issuer != here.issuer:
+        return False  # nobody else than their own provider may see them
+    revoked = [await revoke(account.published, one) for one in forgotten]
+    return bool(revoked) and all(revoked)
+
+
+def _said(people: Sequence[str], error: AirtunnelError | None, *, revoked: bool) -> str:
+    """What is left to know after a logout."""
+    if not people:
+        return "No login was kept."
+    if error is not None:
+        return "The gateway was not told: a session that is open there ends by itself."
+    return "" if revoked else "The provider did not confirm it: the login ends there by itself."

@@ -110,7 +110,8 @@ def _label(word: str, colour: int, text: str) -> None:
 def _print(line: str, stream: TextIO) -> None:
     """One line, at once. Ends the program where nobody reads any more, as in `airtunnel targets | head -1`."""
     try:
-        print(line, file=stream, flush=True)
+        stream.write(f"{line}\n")  # in one piece: several commands may write to one terminal
+        stream.flush()
     except BrokenPipeError:
         # What is still in the buffer would fail again when the interpreter ends (its documentation, on SIGPIPE).
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

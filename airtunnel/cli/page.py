@@ -62,8 +62,10 @@ class LoginPage:
         """The page of a login in the browser."""
         self._event("browser", {"url": prompt.url, "host": prompt.host, "redirect_uri": prompt.redirect_uri})
         opens = self.local and output.interactive()
-        how = "your browser opens this page" if opens else "open this page in a browser"
-        output.note(f"To log in to {self._gateway}, {how} of {prompt.host}:")
+        how = "your browser opens" if opens else "open"
+        output.note(
+            f"To log in to {self._gateway}, {how} this page of {prompt.host}, and only if you typed this command yourself:"
+        )
         output.note()
         output.note(f"  {prompt.url}")
         output.note()

@@ -124,7 +124,7 @@ async def _tokens(here: "Context", length: timedelta | None) -> "TokenSet":
     hint = f"airtunnel login {here.name}"
     now = datetime.now(UTC)
     store = open_store(here.store)
-    tokens = load_tokens(store, here.gateway, here.issuer) if here.issuer else None
+    tokens = load_tokens(store, here.gateway, here.issuer, here.subject) if here.issuer else None
     if tokens is None:
         raise LoginRequired(f"nobody is logged in at {here.gateway}", hint=hint)
     wanted = now + (length or timedelta())
@@ -136,7 +136,8 @@ async def _tokens(here: "Context", length: timedelta | None) -> "TokenSet":
         )
     published = (await reach(here)).published
     # Renewed a moment ago, a login is good for as long as the provider lets it be renewed: it does not say how long that is.
-    return await fresh_tokens(store, published, here.gateway, now=now, leeway=length or timedelta())
+    leeway = length or timedelta()
+    return await fresh_tokens(store, published, here.gateway, now=now, user=here.subject, leeway=leeway)
 
 
 def _phrase(tokens: "TokenSet") -> str:

@@ -75,7 +75,7 @@ class ClientConfig:
         try:
             body = tomllib.loads(content)
         except (tomllib.TOMLDecodeError, RecursionError) as error:
-            raise ConfigError(f"{path}:{_error_line(content, error)}: not TOML: {error}") from error
+            raise ConfigError(f"{path}:{toml_line(content, error)}: not TOML: {error}") from error
         return cls(path, *_Reader(path, content).read(body))
 
     def context(self, name: str | None = None) -> Context:
@@ -85,8 +85,9 @@ class ClientConfig:
         if wanted in self.contexts:
             return self.contexts[wanted]
         close = difflib.get_close_matches(wanted, self.contexts, 1)
-        guess = f"; did you mean {close[0]}?" if close else ""
-        raise LoginRequired(f"not logged in to {wanted}{guess}", hint=f"airtunnel login {wanted}")
+        if close:
+            raise LoginRequired(f"there is no context {wanted}; did you mean {close[0]}?", hint="airtunnel context")
+        raise LoginRequired(f"there is no context {wanted}", hint=f"airtunnel login HOST --context {wanted}")
 
     def put(self, context: Context) -> None:
         """Adds or replaces a context, and makes it the current one."""
@@ -180,7 +181,8 @@ class _Reader:
         return next(found, start)
 
 
-def _error_line(content: str, error: Exception) -> int:
+def toml_line(content: str, error: Exception) -> int:
+    """The line, from 1, of which the reader of TOML complains."""
     # TOMLDecodeError has the line in its text only, until Python 3.14.
     found = re.search(r"at line (\d+)", str(error))
     return int(found.group(1)) if found else max(1, len(content.splitlines()))

@@ -7,15 +7,19 @@ A repository may come from anywhere, so it can choose among the logins that its 
 log in, whom to trust, or who to be.
 """
 
+import difflib
 import os
+import stat
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+from airtunnel.config.client import toml_line
 from airtunnel.errors import ConfigError
 
 NAME = ".airtunnel.toml"
 MAX_FILE = 64 * 1024
+_KEYS = ("gateway", "targets")
 _NEVER = (
     "ca",
     "issuer",
@@ -57,29 +61,45 @@ def find_project(start: Path | None = None) -> Project | None:
             continue
         except OSError as error:
             raise ConfigError(f"{path}:1: cannot be read: {(error.strerror or str(error)).lower()}") from error
-        with os.fdopen(handle, "rb") as file:
-            return _read(path, os.fstat(handle), file.read(MAX_FILE + 1))
+        try:
+            return _read(path, handle)
+        finally:
+            os.close(handle)
     return None
 
 
-def _read(path: Path, found: os.stat_result, content: bytes) -> Project:
+def _read(path: Path, handle: int) -> Project:
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigError(f"{path}:1: not a plain file", hint=f"ls -ld {path}")
     if found.st_uid not in (os.geteuid(), 0) or found.st_mode & 0o002:
         # In /tmp, anybody could put one above the directory that one works in.
         raise ConfigError(f"{path}:1: another user may have written this file", hint=f"ls -l {path}")
+    content = os.read(handle, MAX_FILE + 1)
     if len(content) > MAX_FILE:
         raise ConfigError(f"{path}:1: larger than {MAX_FILE} bytes")
     try:
         body = tomllib.loads(content.decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path}:1: not TOML: {error}") from error
+        raise ConfigError(f"{path}:{toml_line(content.decode(errors='replace'), error)}: not TOML: {error}") from error
+
+    def fault(key: str, words: str) -> ConfigError:
+        lines = content.decode().splitlines()
+        line = next((at for at, one in enumerate(lines, 1) if one.lstrip().lstrip("['\"").startswith(key)), 1)
+        return ConfigError(f"{path}:{line}: {words}")
+
     for key in body:
         if key in _NEVER:
-            raise ConfigError(f"{path}:1: a project's file cannot say who you are or where you log in: `{key}`")
-        if key not in ("gateway", "targets"):
-            raise ConfigError(f"{path}:1: unknown key `{key}`; there are `gateway` and `targets`")
+            raise fault(key, f"a project's file cannot say who you are or where you log in: `{key}`")
+        if key not in _KEYS:
+            close = difflib.get_close_matches(key, _KEYS, 1)
+            raise fault(
+                key,
+                f"unknown key `{key}`; " + (f"did you mean `{close[0]}`?" if close else "there are `gateway` and `targets`"),
+            )
     gateway, targets = body.get("gateway"), body.get("targets", [])
     if gateway is not None and (not isinstance(gateway, str) or not gateway.strip()):
-        raise ConfigError(f"{path}:1: `gateway` is a text like gateway.example.com")
+        raise fault("gateway", "`gateway` is a text like gateway.example.com")
     if not isinstance(targets, list) or not all(isinstance(one, str) and one for one in targets):
-        raise ConfigError(f"{path}:1: `targets` is a list of texts")
+        raise fault("targets", "`targets` is a list of texts")
     return Project(path, gateway, tuple(targets))

@@ -75,6 +75,8 @@ def read_providers(node: Node) -> tuple[ProviderConfig, ...]:
     if providers[0].kind is not PrincipalKind.PERSON:
         raise fault(node, "the first of `providers` is the one people log in with: put one of kind person there")
     for one, other in combinations(providers, 2):
+        if one.issuer == other.issuer and one.kind is not other.kind:
+            _check_apart(node, *((one, other) if one.kind is PrincipalKind.PERSON else (other, one)))
         if one.issuer == other.issuer and not _distinct(one, other):
             raise fault(
                 node,
@@ -82,6 +84,17 @@ def read_providers(node: Node) -> tuple[ProviderConfig, ...]:
                 "give the two other `audiences`, or other clients (`client_id`, `clients`)",
             )
     return providers
+
+
+def _check_apart(node: Node, people: ProviderConfig, workload: ProviderConfig) -> None:
+    """Whom its provider lets choose an audience could choose the workloads', and be one of them, without any key binding."""
+    clients = set(workload.client_ids)
+    if not workload.required and (not clients or clients & set(people.client_ids)):
+        raise fault(
+            node,
+            f"people and workloads are both known by {people.issuer}: say which clients are workloads "
+            "(`clients: [...]`, others than the people's), or what their tokens have (`required: {...}`)",
+        )
 
 
 def _distinct(one: ProviderConfig, other: ProviderConfig) -> bool:
@@ -117,7 +130,7 @@ def _provider(table: Table) -> ProviderConfig:
         endpoints=table.take("endpoints", _endpoints, {}),
         pages=login.pages,
         binding=login.binding,
-        required=_required(table, preset, issuer),
+        required=_required(table, kind, issuer),
         groups_file=table.take("groups_file", file, None),
     )
     return _with_audience(common, preset)
@@ -180,12 +193,13 @@ def _with_audience(provider: ProviderConfig, preset: Preset) -> ProviderConfig:
     return replace(provider, request={"audience": provider.audiences[0], **provider.request})
 
 
-def _required(table: Table, preset: Preset, issuer: str) -> Mapping[str, tuple[str, ...]]:
-    if preset.anybody and issuer == preset.issuer and "required" not in table:
+def _required(table: Table, kind: PrincipalKind, issuer: str) -> Mapping[str, tuple[str, ...]]:
+    public = next((one for one in PRESETS.values() if one.anybody and one.issuer == issuer and one.kind is kind), None)
+    if public is not None and "required" not in table:
         raise table.fault(
             "required",
-            f"{preset.anybody} can have a token for this gateway; say whose you take: "
-            f"`required: {{{preset.demand}}}`, or `required: {{}}` for everybody's",
+            f"{public.anybody} can have a token for this gateway; say whose you take: "
+            f"`required: {{{public.demand}}}`, or `required: {{}}` for everybody's",
         )
     return table.take("required", lambda node: own_keys(node, texts), {})
 

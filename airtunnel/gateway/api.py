@@ -23,7 +23,7 @@ from airtunnel.gateway.grants import issue_grant, list_targets
 from airtunnel.gateway.ids import new_id
 from airtunnel.gateway.service import Service
 from airtunnel.gateway.session import Sessions
-from airtunnel.gateway.throttle import Throttle
+from airtunnel.gateway.throttle import Throttle, network
 from airtunnel.identity.verify.verifier import Verified, Verifier, cut_ascii
 from airtunnel.model import EndReason
 from airtunnel.wire.control import MAX_BODY, WELL_KNOWN, GrantRequest, Published
@@ -57,6 +57,7 @@ class Api:
         self.publish(published)
         self._names = Names(service.config)
         self._rejections = Throttle(REJECTIONS_RATE, REJECTIONS_BURST)
+        self._all_rejections = Throttle(10 * REJECTIONS_RATE, 10 * REJECTIONS_BURST)
 
     def app(self) -> Starlette:
         """The ASGI application."""
@@ -100,8 +101,10 @@ class Api:
 
     async def _logout(self, request: Request) -> Response:
         """Every session of this principal ends, here and, through the store, at every other gateway."""
-        who = (await self._verify(request)).principal
-        now = self._service.clock()
+        verified = await self._verify(request)
+        who, now = verified.principal, self._service.clock()
+        # A copy of the token that somebody has must not open what its owner has closed.
+        await self._service.store.spend(who.issuer, verified.token_id, verified.expires_at)
         # A grant of this very moment must not slip through.
         await self._service.store.revoke_principal(who.issuer, who.subject, now + timedelta(milliseconds=1))
         await self._service.audit.write(Record(Event.LOGOUT, request=new_id(now), principal=who, source=_source(request)))
@@ -131,8 +134,9 @@ class Api:
     async def _reject(self, source: str | None, why: str) -> str:
         """Write a rejected token down; the request's id. Not each of thousands: a stranger must not fill the audit's disk."""
         number = new_id(self._service.clock())
-        missed = self._rejections.take(source or "", asyncio.get_running_loop().time())
-        if missed is not None:
+        now = asyncio.get_running_loop().time()
+        missed = self._rejections.take(network(source), now)
+        if missed is not None and self._all_rejections.take("", now) is not None:
             detail = f"{why} (and {missed} more from there, not written down)" if missed else why
             await self._service.audit.write(Record(Event.TOKEN_REJECTED, request=number, source=source, detail=detail))
             logger.info("request %s: token rejected: %s", number, detail)
@@ -147,7 +151,7 @@ class Api:
             except AirtunnelError as error:
                 return _problem(error)
             except Exception:
-                logger.exception("%s %s failed", request.method, request.url.path)
+                logger.exception("%s %s failed", request.method, request.scope["path"])
                 return _problem(AirtunnelError("internal error of the gateway", hint="ask its operator to look at its log"))
 
         return answered

@@ -12,7 +12,8 @@ import base64
 import json
 import secrets
 import zlib
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import asyncssh
 
 from airtunnel.config.authority import AuthorityFiles
 from airtunnel.errors import ConfigError, ProtocolError
-from airtunnel.gateway.ca import Ca, key_line, load_ca
+from airtunnel.gateway.ca import Ca, key_line, left_of, load_ca
 from airtunnel.gateway.certificate import PORTS, Kind, Statement
 from airtunnel.gateway.keyfile import read_private, write_private, write_public
 from airtunnel.model import Grant, Principal, PrincipalKind, Tags
@@ -159,15 +160,37 @@ def load_authority(files: AuthorityFiles) -> Authority:
     """
     user = load_ca(files.user_ca, files.user_holder)
     host = load_ca(files.host_ca, files.host_holder)
-    host_key = read_private(files.host_key)
+    return _apart(Authority(user, host, read_private(files.host_key)), files)
+
+
+def left_over(before: Authority, files: AuthorityFiles) -> Authority:
+    """The keys of before, without those of a CA that are in no file of it any more. Whatever is broken, this can be had."""
+    return Authority(
+        left_of(before.user_ca, files.user_ca, files.user_holder),
+        left_of(before.host_ca, files.host_ca, files.host_holder),
+        before.host_key,
+    )
+
+
+PARTS: tuple[Callable[[Authority, AuthorityFiles], Authority], ...] = (
+    lambda before, files: _apart(replace(before, user_ca=load_ca(files.user_ca, files.user_holder)), files),
+    lambda before, files: _apart(replace(before, host_ca=load_ca(files.host_ca, files.host_holder)), files),
+    lambda before, files: _apart(replace(before, host_key=read_private(files.host_key)), files),
+)
+"""Each loads one part anew, and leaves the others as they were. Raises ConfigError as `load_authority` does."""
+
+
+def _apart(authority: Authority, files: AuthorityFiles) -> Authority:
+    """The same, if no key has the roles of two. Raises ConfigError."""
+    user, host = authority.user_ca, authority.host_ca
     if not set(user.trusted).isdisjoint(host.trusted):
         # Whoever has a user's certificate of such a CA could be the gateway.
         raise ConfigError(
             f"{files.user_ca} and {files.host_ca}: the CA of users and that of hosts share a key",
             hint="restore the one that was overwritten; new keys: airtunnel gateway init DIRECTORY",
         )
-    if key_line(host_key) in {**user.trusted, **host.trusted}:
+    if key_line(authority.host_key) in {**user.trusted, **host.trusted}:
         raise ConfigError(
             f"{files.host_key}: the host key is a CA's key, too", hint=f"ssh-keygen -t ed25519 -f {files.host_key}"
         )
-    return Authority(user, host, host_key)
+    return authority

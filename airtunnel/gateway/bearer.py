@@ -44,9 +44,10 @@ def read_shown(request: Request, names: Names) -> tuple[str, Shown]:
         raise LoginRequired("this needs a login", hint="airtunnel login")
     if len(given) > 1 or len(proofs) > 1:
         raise TokenRejected("there is more than one Authorization or DPoP header")
+    # Not request.url: that is made of the Host header, too, in which anything may stand.
     server = request.scope.get("server") or ("", 0)
     proof = proofs[0] if proofs else None
-    return token, Shown(scheme, request.method, request.url.path, names.at(server[1] or 0), proof)
+    return token, Shown(scheme, request.method, request.scope["path"], names.at(server[1] or 0), proof)
 
 
 def challenge(request: Request) -> str:

@@ -58,12 +58,15 @@ class Ca:
     signer: Signer
     next: asyncssh.SSHKey | None = None
     old: asyncssh.SSHKey | None = None
+    lost: bool = False
+    """The signer's key is in no file any more: it is not trusted, and signs nothing."""
 
     @property
     def trusted(self) -> dict[str, str]:
         """Each key that is trusted, one line in OpenSSH's format, and its role: `signs`, `next` or `old`."""
         found: dict[str, str] = {}
-        for role, key in (("signs", self.signer.public), ("next", self.next), ("old", self.old)):
+        signs = None if self.lost else self.signer.public
+        for role, key in (("signs", signs), ("next", self.next), ("old", self.old)):
             if key is not None:
                 # In the middle of a step one key may have two of the roles.
                 found.setdefault(key_line(key), role)
@@ -71,11 +74,13 @@ class Ca:
 
     def __str__(self) -> str:
         keys = ((asyncssh.import_public_key(line).get_fingerprint(), role) for line, role in self.trusted.items())
-        return ", ".join(f"{fingerprint} ({role})" for fingerprint, role in keys)
+        return ", ".join(f"{fingerprint} ({role})" for fingerprint, role in keys) or "no key"
 
     async def certify(self, said: Statement) -> str:
         """A certificate that says so, one line in OpenSSH's format. Raises ProtocolError, Temporary."""
         public = self.signer.public
+        if self.lost:
+            raise cannot_sign(f"{public.get_fingerprint()} is in no file any more")
         data = to_sign(said, authority=public.public_data, nonce=secrets.token_bytes(32))
         signature = await self.signer.sign(data)
         # By an agent or a key service with another key in its place, it would be refused everywhere, and nobody knew why.
@@ -100,6 +105,45 @@ def load_ca(path: Path, holder: Holder | None) -> Ca:
     return ca
 
 
+def left_of(before: Ca, path: Path, holder: Holder | None) -> Ca:
+    """The CA of before without the keys that are in no file of it any more, though it cannot be loaded as it is now.
+
+    A file that is there and broken may be that of the key whose place it is, if nothing else is in that place: the key stays.
+    """
+    files = Files(path)
+    signs, next_, old = (
+        _in(place)
+        for place in (
+            ((files.path, read_private), (files.public, read_public)),
+            ((files.next, read_private), (files.next_public, read_public)),
+            ((files.old_public, read_public),),
+        )
+    )
+    found = {line for place in (signs, next_, old) for line in place or ()}
+
+    def stays(key: asyncssh.SSHKey | None, place: set[str] | None) -> bool:
+        return key is not None and (place is None or key_line(key) in found)
+
+    return Ca(
+        before.signer,
+        before.next if stays(before.next, next_) else None,
+        before.old if stays(before.old, old) else None,
+        before.lost or not stays(before.signer.public, signs),
+    )
+
+
+def _in(place: tuple[tuple[Path, Callable[[Path], asyncssh.SSHKey]], ...]) -> set[str] | None:
+    """The keys in these files. None if there are none, and one of the files cannot be read."""
+    found, broken = set(), False
+    for path, read in place:
+        try:
+            if (key := _optional(path, read)) is not None:
+                found.add(key_line(key))
+        except ConfigError:
+            broken = True
+    return None if broken and not found else found
+
+
 def _signer(path: Path, holder: Holder | None) -> Signer:
     if holder is None:
         return FileSigner(_sound(path, read_private(path)))
@@ -117,7 +161,11 @@ def _signer(path: Path, holder: Holder | None) -> Signer:
 
 
 def _optional(path: Path, read: Callable[[Path], asyncssh.SSHKey]) -> asyncssh.SSHKey | None:
-    return _sound(path, read(path)) if path.exists() else None
+    try:
+        there = path.exists()
+    except OSError as error:  # a directory that may not be entered
+        raise ConfigError(f"{path}: cannot be read: {(error.strerror or str(error)).lower()}") from error
+    return _sound(path, read(path)) if there else None
 
 
 def _sound(path: Path, key: asyncssh.SSHKey) -> asyncssh.SSHKey:

@@ -6,6 +6,7 @@ gateway that strangers can reach must do neither.
 
 import asyncio
 import contextlib
+import functools
 import socket
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,7 +17,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 REQUEST_LIMIT = timedelta(seconds=10)
-"""For the first request of a connection to be there, headers and all."""
+"""For a request to be there, headers and all; and for a handshake of TLS."""
 MAX_CONNECTIONS = 1000
 """At a time. Each client needs one for some milliseconds; more than that is no client."""
 BACKLOG = 1024
@@ -26,7 +27,7 @@ CLOSE_LIMIT = 2
 
 
 class Impatient(H11Protocol):
-    """Closes a connection on which no request has come."""
+    """Closes a connection on which no request comes, be it the first or a later one."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as its base has it
         super().connection_made(transport)
@@ -36,13 +37,29 @@ class Impatient(H11Protocol):
         self._giving_up.cancel()
         super().connection_lost(exc)
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._giving_up.cancel()
+        self._giving_up = self.loop.call_later(REQUEST_LIMIT.total_seconds(), self._give_up)
+
     def _give_up(self) -> None:
-        if self.cycle is None:
+        if self.cycle is None or self.cycle.response_complete:
             self.transport.abort()
 
 
 class Server(uvicorn.Server):
     """uvicorn inside somebody else's event loop: signals are the gateway's business."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, but with a limit for a handshake of TLS: strangers who never begin one had a minute of asyncio's."""
+        config, loop = self.config, asyncio.get_running_loop()
+        make = functools.partial(Impatient, config=config, server_state=self.server_state, app_state={})
+        limit = REQUEST_LIMIT.total_seconds()
+        self.servers = [
+            await loop.create_server(make, sock=one, ssl=config.ssl, backlog=config.backlog, ssl_handshake_timeout=limit)
+            for one in sockets or ()
+        ]
+        self.started = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -142,7 +142,7 @@ def _binding(body: Json, provider: ProviderConfig) -> Iterator[Finding]:
     elif provider.binding in (KeyBinding.DPOP, KeyBinding.AUTO) and ALGORITHM in algorithms:
         yield Finding(Mark.GOOD, "binding: tokens are tied to the machine that logged in (DPoP)")
     elif provider.binding is KeyBinding.AUTO:
-        yield Finding(Mark.DOUBT, "binding: it offers no DPoP, so `auto` ties nothing")
+        yield Finding(Mark.DOUBT, "binding is `auto`, and it offers no DPoP: tokens are not tied to a machine")
     elif provider.binding is KeyBinding.NONCE:
         yield Finding(Mark.GOOD, "binding: ID tokens are tied to the machine that logged in (nonce)")
     elif provider.token is TokenKind.ACCESS and ALGORITHM in algorithms:
@@ -158,6 +158,8 @@ def _advice(provider: ProviderConfig) -> Iterator[Finding]:
             "in a pod), and tells its keys only to who may read them: kubectl create clusterrolebinding oidc-discovery "
             "--clusterrole=system:service-account-issuer-discovery --group=system:unauthenticated",
         )
+    if provider.ca is None and provider.issuer.startswith("https:"):
+        yield Finding(Mark.DOUBT, "does your company sign its certificate itself? Then `ca: company-ca.pem` in this entry")
     if provider.provider in ("auth0", "keycloak", "okta", "oidc"):
         yield Finding(
             Mark.DOUBT,

@@ -101,10 +101,13 @@ def bring(public_key: Path | None, kms: str | None) -> asyncssh.SSHKey | None:
 
 def _finish(files: Files, ca: Ca) -> Ca:
     """End a promotion that was interrupted when the key was in its place, and its public half was not."""
-    if ca.next is None or ca.next != ca.signer.public:
-        return ca
-    files.next_public.replace(files.public)
-    return Ca(ca.signer, None, ca.old)
+    if ca.next is not None and ca.next == ca.signer.public:
+        files.next_public.replace(files.public)
+        return Ca(ca.signer, None, ca.old)
+    if files.public.exists() and read_public(files.public) != ca.signer.public:
+        # The former key's, as load_ca says. Once that one is dropped, nothing would explain it.
+        write_public(files.public, ca.signer.public)
+    return ca
 
 
 def _stage(files: Files, holder: Holder | None, ca: Ca, brought: asyncssh.SSHKey | None) -> asyncssh.SSHKey:
@@ -128,10 +131,10 @@ def _promote(files: Files, holder: Holder | None, ca: Ca, key: asyncssh.SSHKey) 
     # The order matters: the former key is trusted as such before it ceases to be the one that signs.
     write_public(files.old_public, ca.signer.public)
     if holder is None:
+        if not files.next_public.exists() or read_public(files.next_public) != key:
+            write_public(files.next_public, key)
         os.utime(files.next)
         files.next.replace(files.path)
-        if not files.next_public.exists():
-            write_public(files.next_public, key)
     os.utime(files.next_public)
     files.next_public.replace(files.public)
     return key

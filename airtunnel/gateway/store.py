@@ -27,6 +27,8 @@ from airtunnel.model import EndReason, Grant, Principal, PrincipalKind, Tags
 SCHEMA_VERSION = 1
 PATIENCE = 5.0
 """Seconds for a connection, a lock, a statement: every new connection through the gateway waits for this."""
+SPENT = 10**9
+"""Uses of a token that has none left: more than anybody allows."""
 KEPT = timedelta(days=7)
 """How long a session that is over can still be looked at. The audit keeps it for good."""
 CLOCK_LEEWAY = timedelta(minutes=1)
@@ -237,6 +239,12 @@ class Store:
         async with _begin(self._engine) as connection:
             counted = _upsert(connection, USES, row, {"used": USES.c.used + 1}).returning(USES.c.used)
             return int((await connection.execute(counted)).scalar_one())
+
+    async def spend(self, issuer: str, jti: str, expires: datetime) -> None:
+        """The token with this id counts as used up. expires: until when it could be used."""
+        row = {"issuer": issuer, "jti": jti, "used": SPENT, "expires": expires}
+        async with _begin(self._engine) as connection:
+            await connection.execute(_upsert(connection, USES, row, {"used": SPENT}))
 
     async def prune(self, now: datetime) -> None:
         """Forgets what no longer matters: sessions over for KEPT, revocations of what has ended, uses of expired tokens."""

@@ -2,9 +2,21 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address, ip_network
 
 KEPT = 4096
 """Sources remembered at most: the one not seen for longest is forgotten, and begins anew with a full bucket."""
+
+
+def network(source: str | None) -> str:
+    """What one customer of a provider has of addresses: an IPv4 address, or the /64 that an IPv6 address is in (RFC 6177)."""
+    try:
+        address = ip_address(source or "")
+    except ValueError:
+        return ""
+    if isinstance(address, IPv6Address):
+        return str(address.ipv4_mapped or ip_network((address, 64), strict=False))
+    return str(address)
 
 
 @dataclass(slots=True)

@@ -1,12 +1,20 @@
-"""A change of the CAs' keys counts within seconds, without a restart. Running sessions go on: their end is their grant's."""
+"""A change of the CAs' keys counts within seconds, without a restart. Running sessions go on: their end is their grant's.
+
+all of it loads      ->  it holds
+something is broken  ->  1. a key that is in no file of its CA any more is not trusted any more
+                         2. user CA, host CA, host key: each that loads holds, each that does not is as it was before
+                         3. the log says what is broken, and it is tried again
+"""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
 from airtunnel.audit.record import Event, Record
 from airtunnel.config.authority import AuthorityFiles
-from airtunnel.gateway.authority import Authority, load_authority
+from airtunnel.errors import AuditUnavailable, ConfigError, Temporary
+from airtunnel.gateway.authority import PARTS, Authority, left_over, load_authority
 from airtunnel.gateway.ca import Files
 from airtunnel.gateway.ids import new_id
 from airtunnel.gateway.service import Service
@@ -24,12 +32,26 @@ def watch_authority(service: Service, prepare: Prepare) -> Watch:
         await take_keys(service, prepare)
 
     # Not seen yet: what changed since they were loaded at the start is found at the first look.
-    return Watch("the new keys are not taken, the old ones still hold", lambda: stamp_keys(service.config.authority), load)
+    return Watch("not all keys are taken, what is missing is as before", lambda: stamp_keys(service.config.authority), load)
 
 
 async def take_keys(service: Service, prepare: Prepare) -> None:
-    """Let the keys in the files hold. Raises ConfigError, Temporary, AuditUnavailable."""
-    authority = await asyncio.to_thread(load_authority, service.config.authority)
+    """Let the keys in the files hold. Raises ConfigError, Temporary, AuditUnavailable; what can be taken holds all the same."""
+    files = service.config.authority
+    try:
+        await _take(service, prepare, await asyncio.to_thread(load_authority, files))
+    except AuditUnavailable:
+        raise
+    except (ConfigError, Temporary):
+        # First what must not wait: whoever dropped a key relies on it, and no fault elsewhere may keep it alive.
+        await _take(service, prepare, await asyncio.to_thread(left_over, service.authority, files))
+        for load in PARTS:
+            with contextlib.suppress(ConfigError, Temporary):
+                await _take(service, prepare, await asyncio.to_thread(load, service.authority, files))
+        raise
+
+
+async def _take(service: Service, prepare: Prepare, authority: Authority) -> None:
     changed = changes(service.authority, authority)
     use = await prepare(authority)
     for what in changed:

@@ -8,6 +8,7 @@ from airtunnel.errors import ProtocolError, UsageError
 
 # RFC 3986 section 2. Anything else (a backslash, a blank, a control character) is read differently by different browsers.
 _PLAIN = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
 
 
 def secure_url(url: str, what: str, *, loopback: bool = True) -> SplitResult:
@@ -33,6 +34,15 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def is_host(text: str) -> bool:
+    """Whether a text is the name or address of a host, and nothing that a shell or a file could take for more."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return _HOST.fullmatch(text) is not None
+    return True
+
+
 def same_site(host: str, site: str) -> bool:
     """Whether `host` is `site` or below it."""
     return host == site or host.endswith(f".{site}")
@@ -49,6 +59,8 @@ def gateway_name(gateway: str) -> str:
         raise UsageError(f"a gateway speaks https, not http: {typed[:200]!a}", hint=hint)
     parts = _split(typed if "://" in typed else f"https://{typed}")
     if parts is None or parts.scheme != "https" or not parts.hostname or parts.username is not None:
+        raise UsageError(f"not the name of a gateway: {typed[:200]!a}", hint=hint)
+    if not is_host(parts.hostname):
         raise UsageError(f"not the name of a gateway: {typed[:200]!a}", hint=hint)
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise UsageError(f"a gateway is a host or host:port, without a path: {typed[:200]!a}", hint=hint)

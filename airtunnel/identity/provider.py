@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from airtunnel.errors import ProtocolError
 from airtunnel.identity.answer import Json
-from airtunnel.identity.endpoint import is_loopback, secure_url
+from airtunnel.identity.endpoint import is_loopback, same_site, secure_url
 from airtunnel.identity.http import get_json
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ async def fetch_metadata(
     endpoints: by their names in the metadata; they win over what the provider says
     login: it is asked for tokens, too; those that only sign (GitHub, Kubernetes) have no token_endpoint, which is then empty
     Raises Unreachable or Temporary, naming the host, if it does not answer; ProtocolError if it calls itself by another name,
-    or names an endpoint that is neither https nor, for an issuer on this machine, on this machine.
+    names an endpoint that is neither https nor, for an issuer on this machine, on this machine, or if one of `endpoints` is on
+    another site.
     """
     parts = secure_url(issuer, "the issuer")
     if parts.query or parts.fragment:
@@ -51,7 +52,9 @@ async def fetch_metadata(
     if body.get("issuer") != issuer:
         # Section 4.3: the same to the byte. Else one tenant of a provider could speak for another.
         raise ProtocolError(f"the provider at {issuer} calls itself {str(body.get('issuer'))[:200]!a}")
-    body = {**body, **(endpoints or {})}
+    given = {name: url for name, url in (endpoints or {}).items() if name.endswith(("_endpoint", "_uri"))}
+    _check_overrides(issuer, body, given)
+    body = {**body, **given}
     loopback = is_loopback(parts.hostname or "")
     return ProviderMetadata(
         issuer=issuer,
@@ -64,6 +67,18 @@ async def fetch_metadata(
         dpop_algorithms=_texts(body, "dpop_signing_alg_values_supported"),
         iss_parameter=body.get("authorization_response_iss_parameter_supported") is True,
     )
+
+
+def _check_overrides(issuer: str, body: Json, endpoints: Mapping[str, str]) -> None:
+    """A gateway may say where at its provider a door is. It may not have codes and refresh tokens brought to another house."""
+    home = secure_url(issuer, "the issuer").hostname or ""
+    for name, url in endpoints.items():
+        host = secure_url(url, f"the {name} that the gateway publishes", loopback=is_loopback(home)).hostname or ""
+        if url != body.get(name) and not same_site(host, home):
+            raise ProtocolError(
+                f"the gateway says that the {name} of {issuer} is at {host}, which is another site",
+                details=("this is how logins are stolen; tell the gateway's operator",),
+            )
 
 
 def _endpoint(body: Json, name: str, loopback: bool) -> str:

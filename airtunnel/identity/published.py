@@ -6,12 +6,13 @@ from pathlib import Path
 
 from airtunnel.errors import ProtocolError, Unreachable
 from airtunnel.identity.answer import printable
-from airtunnel.identity.endpoint import gateway_name, secure_url
+from airtunnel.identity.endpoint import gateway_name, is_host, secure_url
 from airtunnel.identity.http import TIMEOUT, http_client, not_found, send
 from airtunnel.wire.control import WELL_KNOWN, Published
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """Where a browser may bring a login's code: on this machine, and nowhere else."""
+_KEY = re.compile(r"(?:ssh-ed25519|ecdsa-sha2-nistp256) [A-Za-z0-9+/]+={0,2}(?: [ -~]*)?")
 TOKEN_KINDS = ("access_token", "id_token")
 # RFC 3986 section 3.3: a path, and neither query nor fragment.
 _PATH = re.compile(r"/[A-Za-z0-9\-._~/!$&'()*+,;=:@%]{0,200}")
@@ -49,3 +50,8 @@ def _check(published: Published) -> None:
     for shown in (published.name, published.ssh_host, published.version):
         if shown != printable(shown) or len(shown) > 255:
             raise ProtocolError(f"the gateway publishes a name that cannot be shown: {shown[:50]!a}")
+    # These stand in files that `ssh` reads: a second line, or an option, would be the gateway's word on this machine.
+    if not is_host(published.ssh_host):
+        raise ProtocolError(f"the gateway publishes a host for ssh that is none: {published.ssh_host[:50]!a}")
+    if not all(_KEY.fullmatch(line) for line in published.host_cas):
+        raise ProtocolError("the gateway publishes a CA that is not one public key in OpenSSH's format")

@@ -202,8 +202,8 @@ class KeyringStore:
                     one.persist = "local machine"  # type: ignore[attr-defined]  # of this subclass only
                 return one, self._backends[path]
         if _path_of(backend).startswith("keyring.backends.fail."):
-            raise Unreachable("this machine has no keyring to keep your login in", hint=_by_file(key))
-        raise Unreachable(f"the keyring {_path_of(backend)} is not one that keeps secrets safely", hint=_by_file(key))
+            raise ConfigError("this machine has no keyring to keep your login in", hint=_by_file(key))
+        raise ConfigError(f"the keyring {_path_of(backend)} is not one that keeps secrets safely", hint=_by_file(key))
 
 
 def _read(backend: "KeyringBackend", size: int | None, key: StoreKey) -> str | None:

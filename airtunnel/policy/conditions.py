@@ -1,7 +1,7 @@
 """What a rule asks for, and in which words it says that it was not given."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -32,7 +32,11 @@ def covers(rule: Rule, target: Target) -> bool:
 
 def unmet(rule: Rule, request: Request, now: datetime) -> Iterator[Unmet]:
     """What the rule asks for and the request does not have. Nothing: the rule matches, if it covers the target."""
-    yield from _who(rule.who, request.principal)
+    principal = request.principal
+    if rule.effect is Effect.DENY and rule.who.groups and not principal.groups_known:
+        # Whoever leaves the groups out of their token must not get past a rule that keeps a group out.
+        principal = replace(principal, groups=rule.who.groups)
+    yield from _who(rule.who, principal)
     yield from _tags(rule, request.tags)
     if rule.when and not _within(rule.when, local := now.astimezone(rule.when.zone)):
         yield Unmet("when", f"only {rule.when.phrase}; it is {_clock(local)}")

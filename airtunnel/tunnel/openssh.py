@@ -9,11 +9,11 @@ ssh_config(5): a `Host` block; sshd(8), SSH_KNOWN_HOSTS: the `@cert-authority` m
 import contextlib
 import os
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airtunnel.errors import ConfigError, Unreachable
+from airtunnel.errors import ConfigError, ProtocolError, Unreachable
 from airtunnel.tunnel.control import Granted
 from airtunnel.wire.control import Published
 
@@ -35,6 +35,8 @@ Host {name}
 """
 AGENT_LIMIT = 5.0
 """Seconds. An agent may ask its owner (ssh-add -c), but not to take a key."""
+AGENT_LIFE = timedelta(hours=24)
+"""The most that an agent keeps a key. When a grant ends is the gateway's word, and whose agent it is has a say, too."""
 START = "eval $(ssh-agent)"
 
 
@@ -93,15 +95,22 @@ async def open_agent(socket: str | None) -> AsyncIterator["asyncssh.SSHAgentClie
 
 
 async def add_to_agent(agent: "asyncssh.SSHAgentClient", granted: Granted, now: datetime) -> None:
-    """Give key and certificate to the agent, until the certificate expires. Raises Unreachable if it does not take them."""
+    """Give key and certificate to the agent, until the certificate expires, or for AGENT_LIFE if that is sooner.
+
+    Raises Unreachable if it does not take them, ProtocolError if the gateway's reply makes no sense.
+    """
     import asyncio
 
     import asyncssh
 
     granted.key.set_comment(f"airtunnel {granted.reply.session}")
-    certificate = asyncssh.import_certificate(granted.reply.certificate)
+    try:
+        certificate = asyncssh.import_certificate(granted.reply.certificate)
+        left = granted.reply.valid_before - now
+    except (ValueError, TypeError, OverflowError) as error:  # asyncssh.KeyImportError is a ValueError
+        raise ProtocolError(f"the gateway sent a grant that makes no sense: {str(error).lower()}") from error
     # Not 0, which would mean for ever.
-    lifetime = max(1, int((granted.reply.valid_before - now).total_seconds()))
+    lifetime = max(1, int(min(left, AGENT_LIFE).total_seconds()))
     try:
         async with asyncio.timeout(AGENT_LIMIT):
             await agent.add_keys([(granted.key, certificate)], lifetime=lifetime)

@@ -159,7 +159,7 @@ class GrantReply:
             data,
             "the gateway's grant",
             lambda body: cls(
-                session=_text(body, "session"),
+                session=_word(body, "session"),
                 certificate=_text(body, "certificate"),
                 who=_text(body, "who"),
                 valid_before=_time(body, "valid_before"),
@@ -254,6 +254,13 @@ def _dump(body: Json) -> bytes:
 def _text(body: Json, name: str) -> str:
     if not isinstance(value := body[name], str):
         raise TypeError(f"{name} is not a text")
+    return value
+
+
+def _word(body: Json, name: str) -> str:
+    """A text that may stand in other programs' files and command lines: at most 64 letters and digits."""
+    if not (value := _text(body, name)).isascii() or not value.isalnum() or len(value) > 64:
+        raise ValueError(f"{name} is not a word")
     return value
 
 

@@ -3,7 +3,10 @@
 import json
 
 from airtunnel.config.client import ClientConfig, Context
+from airtunnel.identity.store import open_store
+from airtunnel.identity.tokens import logged_in
 from tests.cli.terminal import Terminal
+from tests.cli.test_login import log_in
 from tests.lab import Site
 
 
@@ -37,7 +40,7 @@ async def test_the_choice_is_remembered(terminal: Terminal) -> None:
 async def test_an_unknown_one_is_told_with_the_likely_one(terminal: Terminal) -> None:
     two(terminal)
     ended = await terminal.run("context", "prd")
-    assert (ended.code, ended.err) == (79, "error: not logged in to prd; did you mean prod?\nhint: airtunnel login prd\n")
+    assert (ended.code, ended.err) == (79, "error: there is no context prd; did you mean prod?\nhint: airtunnel context\n")
 
 
 async def test_before_any_login_it_says_how_to(terminal: Terminal) -> None:
@@ -80,3 +83,18 @@ async def test_a_project_names_the_targets_that_are_meant(ana: Terminal) -> None
 async def test_without_a_project_a_target_must_be_named(ana: Terminal) -> None:
     ended = await ana.run("connect")
     assert (ended.code, ended.err.splitlines()[-1]) == (2, "hint: airtunnel targets")
+
+
+async def test_a_context_acts_as_its_own_person(terminal: Terminal, site: Site) -> None:
+    options = ("--ca", str(site.ca), "--store", "file")
+    for name in ("ana", "fin"):
+        assert (await log_in(terminal, site.address, *options, "--context", name, login=name)).code == 0
+    for name in ("ana", "fin"):
+        for words in (("whoami",), ("status",), ("status", "--expires-in", "59s")):
+            ended = await terminal.run(*words, "--context", name, "--json")
+            assert json.loads(ended.out)["who"] == f"{name}@example.com", (words, ended.err)
+    assert (await terminal.run("logout", "--context", "ana")).code == 0
+    store = open_store("file", terminal.state / "tokens")
+    assert logged_in(store, site.address, site.published.issuer) == ("fin",)
+    assert list(ClientConfig.load(terminal.config).contexts) == ["fin"]
+    assert json.loads((await terminal.run("whoami", "--json")).out)["who"] == "fin@example.com"

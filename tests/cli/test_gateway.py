@@ -170,3 +170,11 @@ async def test_keys_that_cannot_be_used_are_78(terminal: Terminal, lab: Lab) -> 
         ended = await terminal.run("gateway", *words, "--config", str(directory / "gateway.yaml"))
         assert ended.code == 78
         assert f"hint: chmod 600 {directory / 'authority' / 'user_ca'}" in ended.err
+
+
+async def test_a_rotation_beside_a_broken_file_does_not_pass_for_whole(terminal: Terminal, lab: Lab) -> None:
+    directory = lab.write()
+    (directory / "authority" / "host_ca.next.pub").write_text("garbage")
+    ended = await terminal.run("gateway", "ca", "rotate", "user", "--config", str(directory / "gateway.yaml"))
+    assert ended.code == 78
+    assert "host_ca.next.pub" in ended.err

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from airtunnel.cli.login import StoreKind, _destination
+from airtunnel.cli.login import StoreKind, _destination, _others
 from airtunnel.config.client import ClientConfig, Context
 from airtunnel.demo.person import approve
 from airtunnel.errors import LoginRequired, UsageError
+from airtunnel.identity.store import MemoryStore
+from airtunnel.identity.tokens import save_tokens
 from tests.cli.terminal import Finished, Terminal
-from tests.lab import Site
+from tests.lab import Lab, Site
 
 
 async def log_in(terminal: Terminal, *words: str, login: str = "ana", password: str = "", deny: bool = False) -> Finished:
@@ -75,7 +77,7 @@ async def test_who_is_denied_is_told_so(terminal: Terminal, site: Site) -> None:
 
 async def test_without_a_keyring_it_stops_before_the_page_and_says_what_else_there_is(terminal: Terminal, site: Site) -> None:
     ended = await terminal.run("login", site.address, "--ca", str(site.ca))
-    assert (ended.code, ended.out) == (69, "")
+    assert (ended.code, ended.out) == (78, "")
     assert ended.err == (
         "error: this machine has no keyring to keep your login in\n"
         f"hint: airtunnel login {site.address} --ca {site.ca} --store file\n"
@@ -149,3 +151,18 @@ def test_a_login_without_a_name_needs_an_earlier_one(tmp_path: Path) -> None:
         _destination(config, None, None, None, None)
     with pytest.raises(UsageError):
         _destination(config, "a b", None, None, None)
+
+
+async def test_who_waited_for_a_login_uses_it_for_the_same_context_only(
+    lab: Lab, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRTUNNEL_CONFIG_DIR", str(tmp_path))
+    store, tokens = MemoryStore(), await lab.tokens("ana")
+    save_tokens(store, site.published, site.address, tokens)
+    config = ClientConfig.load(tmp_path)
+    config.put(Context("ana", site.address, subject=tokens.subject, issuer=tokens.issuer))
+    config.save()
+    waited = await _others(store, site.published, Context("ana", site.address))
+    assert waited is not None
+    assert waited.subject == "ana"
+    assert await _others(store, site.published, Context("admin", site.address)) is None

@@ -15,5 +15,5 @@ async def test_a_login_is_chosen_by_option_or_environment(terminal: Terminal) ->
     assert "127.0.0.1:1\n" in (await terminal.run("targets")).err
     ended = await terminal.run("targets", "--context", "tow")
     assert ended.code == 79
-    assert ended.err.startswith("error: not logged in to tow; did you mean two?\n")
-    assert ended.err.endswith("hint: airtunnel login tow\n")
+    assert ended.err.startswith("error: there is no context tow; did you mean two?\n")
+    assert ended.err.endswith("hint: airtunnel context\n")

@@ -48,7 +48,7 @@ def test_an_unknown_context_is_named_with_the_likely_one(tmp_path: Path) -> None
     config = ClientConfig(tmp_path / "config.toml", {"shop": SHOP}, "shop")
     with pytest.raises(LoginRequired) as caught:
         config.context("shp")
-    assert (caught.value.message, caught.value.hint) == ("not logged in to shp; did you mean shop?", "airtunnel login shp")
+    assert (caught.value.message, caught.value.hint) == ("there is no context shp; did you mean shop?", "airtunnel context")
 
 
 def test_the_last_login_is_the_current_one(tmp_path: Path) -> None:

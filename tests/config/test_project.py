@@ -41,7 +41,9 @@ def test_it_never_says_who_somebody_is_or_whom_to_trust(tmp_path: Path, key: str
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("target = []", "unknown key `target`"),
+        ("target = []", r"toml:1: unknown key `target`; did you mean `targets`\?"),
+        ("gateway = 'a'\n\nus = 1", "toml:3: unknown key `us`; there are"),
+        ("gateway = 'a'\ntargets = [", "toml:2: not TOML"),
         ("targets = 'db'", "`targets` is a list of texts"),
         ("targets = [1]", "`targets` is a list of texts"),
         ("gateway = 1", "`gateway` is a text"),
@@ -76,3 +78,9 @@ def test_a_file_of_another_user_is_not_followed(tmp_path: Path) -> None:
 
 def test_no_file_is_no_project(tmp_path: Path) -> None:
     assert find_project(tmp_path / "nowhere") is None
+
+
+def test_a_directory_of_that_name_is_told_as_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / ".airtunnel.toml").mkdir()
+    with pytest.raises(ConfigError, match="not a plain file"):
+        find_project(tmp_path)

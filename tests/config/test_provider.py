@@ -239,16 +239,37 @@ def test_a_workloads_audience_is_not_its_issuer(home: Path) -> None:
 SAME = "  - {{kind: workload, issuer: 'https://sso.example.com', audiences: [{audience}]{more}}}\n"
 
 
-@pytest.mark.parametrize(("audience", "more"), [("other", ""), ("gateway", ", clients: [worker]")])
+@pytest.mark.parametrize(
+    ("audience", "more"),
+    [("other", ", required: {type: worker}"), ("other", ", clients: [worker]"), ("gateway", ", clients: [worker]")],
+)
 def test_an_issuer_may_stand_twice_if_its_tokens_can_be_told_apart(home: Path, audience: str, more: str) -> None:
     assert len(load(home, PERSON + SAME.format(audience=audience, more=more))) == 2
 
 
 @pytest.mark.parametrize("more", ["", ", clients: [airtunnel]", ", clients: [worker, airtunnel]"])
+def test_workloads_beside_people_name_their_clients(home: Path, more: str) -> None:
+    message = complaint(home, PERSON + SAME.format(audience="other", more=more))
+    assert message.startswith("gateway.yaml:4:3: people and workloads are both known by https://sso.example.com")
+
+
+@pytest.mark.parametrize("more", [", required: {type: worker}", ", required: {type: worker}, clients: [airtunnel]"])
 def test_an_issuer_stands_not_twice_for_the_same_tokens(home: Path, more: str) -> None:
     message = complaint(home, PERSON + SAME.format(audience="gateway", more=more))
     assert message.startswith("gateway.yaml:4:3: the issuer https://sso.example.com stands in `providers` twice")
     assert "could be of either" in message
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "{kind: workload, issuer: 'https://token.actions.githubusercontent.com', audiences: [gw]}",
+        "{provider: gitlab, issuer: 'https://token.actions.githubusercontent.com', audiences: [gw]}",
+        "{kind: workload, issuer: 'https://accounts.google.com', audiences: [gw]}",
+    ],
+)
+def test_everybodys_issuer_needs_required_under_any_name(home: Path, entry: str) -> None:
+    assert "say whose you take" in complaint(home, f"{PERSON}  - {entry}\n")
 
 
 # --- secrets --------------------------------------------------------------------------------------------------------------

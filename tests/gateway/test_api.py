@@ -210,5 +210,18 @@ async def test_a_logout_ends_ones_own_sessions_and_nobody_elses(lab: Lab) -> Non
         assert len(site.records("logout")) == 1
 
 
+async def test_a_token_that_logged_out_gets_no_grant(lab: Lab) -> None:
+    async with lab.gateway() as site:
+        mine = await token(site)
+        assert (await ask(site, "POST", "/v1/grants", token=mine, body=request("warehouse"))).status_code == 201
+        assert (await ask(site, "POST", "/v1/logout", token=mine)).status_code == 204
+        refused = await ask(site, "POST", "/v1/grants", token=mine, body=request("warehouse"))
+        assert refused.status_code == 401
+        assert "used for" in site.records("token.rejected")[0]["detail"]
+        assert (
+            await ask(site, "POST", "/v1/grants", token=await token(site, "fin"), body=request("payroll"))
+        ).status_code == 201
+
+
 def test_a_request_says_nothing_more_than_it_must() -> None:
     assert set(json.loads(GrantRequest(("a",), "k").encode())) == {"targets", "public_key", "tags"}

@@ -15,13 +15,16 @@ from airtunnel.errors import ConfigError, ProtocolError
 from airtunnel.gateway.authority import (
     CLOCK_SKEW,
     COMMAND,
+    PARTS,
     Authority,
     create_keys,
     decode_grant,
     encode_grant,
+    left_over,
     load_authority,
     read_grant,
 )
+from airtunnel.gateway.rotation import rotate
 from airtunnel.model import Principal, PrincipalKind, Tags
 from tests.gateway.grants import ANA, a_grant, opened, private_key, public_line
 
@@ -226,3 +229,32 @@ async def test_a_ca_of_either_kind_signs_users_and_hosts(tmp_path: Path, kind: s
 def write(path: Path, data: bytes) -> None:
     path.touch(mode=0o600)
     path.write_bytes(data)
+
+
+def test_each_part_is_loaded_apart_and_no_key_gets_two_roles_by_that(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        create_keys(tmp_path / name)
+    before, after = (load_authority(AuthorityFiles(tmp_path / name)) for name in ("one", "other"))
+    loaded = [load(before, AuthorityFiles(tmp_path / "other")) for load in PARTS]
+    assert [one.user_cas for one in loaded] == [after.user_cas, before.user_cas, before.user_cas]
+    assert [one.host_cas for one in loaded] == [before.host_cas, after.host_cas, before.host_cas]
+    assert [one.host_key for one in loaded] == [before.host_key, before.host_key, after.host_key]
+    for load, name in zip(PARTS, ("host_ca", "user_ca", "user_ca"), strict=True):
+        taken = tmp_path / "other" / ("user_ca", "host_ca", "host_key")[PARTS.index(load)]
+        write(taken, (tmp_path / "one" / name).read_bytes())
+        taken.with_suffix(".pub").unlink()
+        with pytest.raises(ConfigError, match=r"share a key|is a CA's key, too"):
+            load(before, AuthorityFiles(tmp_path / "other"))
+
+
+def test_what_is_left_over_has_no_key_that_is_in_no_file_of_its_own_ca(tmp_path: Path) -> None:
+    create_keys(tmp_path)
+    files = AuthorityFiles(tmp_path)
+    rotate(files.user_ca, None)
+    before = load_authority(files)
+    (tmp_path / "host_ca").write_text("rubbish")
+    assert left_over(before, files) == before
+    for name in ("user_ca.next", "user_ca.next.pub"):
+        (tmp_path / name).rename(tmp_path / name.replace("user", "host"))
+    left = left_over(before, files)
+    assert (left.user_cas, left.host_cas) == (before.user_cas[:1], before.host_cas)

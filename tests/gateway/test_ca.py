@@ -9,7 +9,7 @@ import pytest
 
 from airtunnel.config.authority import Holder, Kms
 from airtunnel.errors import ConfigError, Temporary
-from airtunnel.gateway.ca import Ca, Files, load_ca
+from airtunnel.gateway.ca import Ca, Files, left_of, load_ca
 from airtunnel.gateway.certificate import Kind, Statement
 from airtunnel.gateway.keyfile import write_private, write_public
 from airtunnel.gateway.signer import AgentSigner, FileSigner, KmsSigner
@@ -120,3 +120,53 @@ def test_a_broken_key_that_does_not_sign_yet_is_a_fault_already(tmp_path: Path) 
         with pytest.raises(ConfigError, match=where.name):
             load_ca(files.path, None)
         where.write_bytes(before)
+
+
+def test_what_is_left_of_a_broken_ca_are_the_keys_in_its_files(tmp_path: Path) -> None:
+    files = place(tmp_path, "signs", "next", "old")
+    before = load_ca(files.path, None)
+    files.next_public.write_bytes(b"rubbish")
+    assert left_of(before, files.path, None) == before
+    files.old_public.unlink()
+    assert set(left_of(before, files.path, None).trusted) == {line(KEYS[0]), line(KEYS[1])}
+    write_public(files.old_public, KEYS[0])
+    files.path.unlink()
+    files.public.unlink()
+    assert line(KEYS[0]) in left_of(before, files.path, None).trusted, "in another place it is still in a file"
+
+
+def test_a_key_that_may_be_in_a_broken_file_is_left(tmp_path: Path) -> None:
+    files = place(tmp_path, "signs", "next", "old")
+    before = load_ca(files.path, None)
+    files.old_public.write_bytes(b"rubbish")
+    files.public.chmod(0o666)
+    files.path.chmod(0o644)
+    assert left_of(before, files.path, None) == before
+    files.public.chmod(0o644)
+    write_public(files.public, RSA)
+    assert left_of(before, files.path, None) == before, "a key that cannot be a CA's is none"
+    write_public(files.public, KEYS[1])
+    assert line(KEYS[0]) not in left_of(before, files.path, None).trusted, "another key is in its place"
+
+
+def test_a_key_is_not_left_because_it_is_in_the_place_of_a_broken_one(tmp_path: Path) -> None:
+    files = place(tmp_path, "signs", "next", "old")
+    before = load_ca(files.path, None)
+    files.old_public.unlink()
+    for one in (files.next, files.next_public):
+        one.write_bytes(b"rubbish")
+    assert set(left_of(before, files.path, None).trusted) == {line(KEYS[0]), line(KEYS[1])}
+
+
+async def test_a_signer_in_no_file_is_not_trusted_and_signs_nothing(tmp_path: Path) -> None:
+    files = place(tmp_path, "signs", "next")
+    before = load_ca(files.path, None)
+    files.path.unlink()
+    files.public.unlink()
+    left = left_of(before, files.path, None)
+    assert left.trusted == {line(KEYS[1]): "next"}
+    now = datetime.now(UTC)
+    said = Statement(Kind.USER, KEYS[2].public_data, 1, "a", ("b",), now, now + timedelta(minutes=1))
+    with pytest.raises(Temporary, match="cannot sign at the moment"):
+        await left.certify(said)
+    assert str(left_of(Ca(before.signer), files.path, None)) == "no key"

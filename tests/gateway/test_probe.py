@@ -110,7 +110,7 @@ async def test_what_must_fail_is_a_fault(provider: Provider, metadata: Json, cha
             {"flows": (LoginFlow.BROWSER,)},
             "it does not say that it knows PKCE with S256",
         ),
-        ({}, {"binding": KeyBinding.AUTO}, "it offers no DPoP, so `auto` ties nothing"),
+        ({}, {"binding": KeyBinding.AUTO}, "binding is `auto`, and it offers no DPoP: tokens are not tied to a machine"),
         ({"dpop_signing_alg_values_supported": ["ES256"]}, {}, "with `binding: dpop` a stolen token would be worth nothing"),
     ],
 )

@@ -1,9 +1,12 @@
 """A CA's key is replaced without a moment in which something in use is not trusted."""
 
+import itertools
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import pytest
@@ -12,7 +15,7 @@ from airtunnel.config.authority import AuthorityFiles, Holder, Kms
 from airtunnel.errors import ConfigError, UsageError
 from airtunnel.gateway.authority import create_keys, load_authority
 from airtunnel.gateway.ca import Files, load_ca
-from airtunnel.gateway.keyfile import write_public
+from airtunnel.gateway.keyfile import write_private, write_public
 from airtunnel.gateway.rotation import Step, Which, advice, list_keys, rotate
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -94,6 +97,109 @@ def test_a_next_key_without_its_private_half_is_not_promoted(path: Path) -> None
     with pytest.raises(ConfigError, match=r"user_ca\.next: there is no such key"):
         rotate(path, None)
     assert roles(path)["signs"] == former
+
+
+class Crash(BaseException):
+    """The machine is off."""
+
+
+def crash_at(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """The first `count` operations on files are done, and then the machine is off."""
+    left = count
+
+    def until_crash(operation: Callable[..., object]) -> Callable[..., object]:
+        def done(*args: Any, **options: Any) -> object:  # Any: whatever os has
+            nonlocal left
+            if left == 0:
+                raise Crash
+            left -= 1
+            return operation(*args, **options)
+
+        return done
+
+    for name in ("open", "rename", "replace", "unlink", "utime", "fchmod", "fsync"):
+        monkeypatch.setattr(os, name, until_crash(getattr(os, name)))
+
+
+def snapshot(directory: Path) -> dict[str, bytes]:
+    return {one.name: one.read_bytes() for one in sorted(directory.iterdir())}
+
+
+def restore(directory: Path, state: dict[str, bytes]) -> None:
+    for one in directory.iterdir():
+        one.unlink()
+    for name, data in state.items():
+        (directory / name).write_bytes(data)
+        (directory / name).chmod(0o644 if ".pub" in name else 0o600)
+
+
+def shape(state: dict[str, bytes]) -> tuple[tuple[str, int], ...]:
+    """Which files have the same key; each new key is another, so that there are not many such shapes."""
+    seen: dict[str, int] = {}
+    found = []
+    for name, data in state.items():
+        try:
+            key = (asyncssh.import_public_key if ".pub" in name else asyncssh.import_private_key)(data).get_fingerprint()
+        except asyncssh.KeyImportError:
+            key = ""
+        found.append((name, seen.setdefault(key, len(seen))))
+    return tuple(found)
+
+
+def crashes(path: Path, state: dict[str, bytes]) -> Iterator[tuple[Step | None, str, dict[str, bytes]]]:
+    """What is on the disk after the next step and a crash before each of its operations; at last the step as a whole."""
+    for count in itertools.count():
+        restore(path.parent, state)
+        with pytest.MonkeyPatch.context() as patched:
+            crash_at(patched, count)
+            try:
+                step, key = rotate(path, None)
+            except Crash:
+                step = None
+        yield step, "" if step is None else key.get_fingerprint(), snapshot(path.parent)
+        if step is not None:
+            return
+
+
+@pytest.mark.parametrize("with_public", [True, False], ids=["with its public half", "without"])
+def test_any_number_of_crashes_at_any_point_leaves_a_ca_that_works(tmp_path: Path, with_public: bool) -> None:
+    path = tmp_path / "user_ca"
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    write_private(path, key)
+    if with_public:
+        write_public(Files(path).public, key)
+    waiting = [snapshot(tmp_path)]
+    known = {shape(waiting[0])}
+    steps = set()
+    while waiting:
+        state = waiting.pop()
+        restore(tmp_path, state)
+        before = roles(path)
+        for step, about, after in crashes(path, state):
+            now = roles(path)
+            if step is None:
+                assert set(before.values()) <= set(now.values()), "a step that is not done takes no key away"
+            elif step is Step.DROPPED:
+                assert about == before["old"]
+                assert about not in now.values()
+                assert set(now) == {"signs"}
+            assert now["signs"] in before.values(), "what signs was trusted before"
+            assert asyncssh.read_private_key(path).get_fingerprint() == now["signs"]
+            steps.add(step)
+            if shape(after) not in known:
+                known.add(shape(after))
+                waiting.append(after)
+    assert steps == {None, Step.STAGED, Step.PROMOTED, Step.DROPPED}
+    assert len(known) > 10
+
+
+def test_a_public_half_that_a_crash_left_behind_is_repaired(path: Path) -> None:
+    for _ in range(2):
+        rotate(path, None)
+    files = Files(path)
+    write_public(files.public, asyncssh.read_public_key(files.old_public))
+    assert rotate(path, None)[0] is Step.DROPPED
+    assert asyncssh.read_public_key(files.public) == load_ca(path, None).signer.public
 
 
 @pytest.mark.parametrize("kms", [False, True], ids=["agent", "kms"])

@@ -1,6 +1,6 @@
 """A token bucket for each source."""
 
-from airtunnel.gateway.throttle import KEPT, Throttle
+from airtunnel.gateway.throttle import KEPT, Throttle, network
 
 
 def test_a_burst_passes_and_then_the_rate() -> None:
@@ -30,3 +30,10 @@ def test_the_sources_remembered_are_bounded() -> None:
         assert throttle.take(str(number), 0.0) == 0
     assert len(throttle._buckets) == KEPT
     assert throttle.take(str(KEPT), 0.0) is None
+
+
+def test_a_network_is_what_one_customer_has_of_addresses() -> None:
+    assert network("192.0.2.7") == "192.0.2.7"
+    assert network("::ffff:192.0.2.7") == "192.0.2.7"
+    assert network("2001:db8:1:2::1") == network("2001:db8:1:2:ffff::9") != network("2001:db8:1:3::1")
+    assert network(None) == network("unix") == ""

@@ -13,9 +13,10 @@ import pytest
 
 from airtunnel.config.authority import AuthorityFiles
 from airtunnel.errors import AirtunnelError, Temporary
-from airtunnel.gateway.authority import create_keys, load_authority
+from airtunnel.gateway.authority import Authority, create_keys, load_authority
+from airtunnel.gateway.ca import Files
 from airtunnel.gateway.rotation import Step, rotate
-from airtunnel.gateway.trust import changes, stamp_keys
+from airtunnel.gateway.trust import changes, stamp_keys, take_keys
 from airtunnel.identity.published import fetch_published
 from airtunnel.model import Tags
 from airtunnel.tunnel.link import open_link
@@ -26,6 +27,7 @@ from tests.ssh_agent import ssh_agent
 
 LIMIT = 10.0
 """Seconds: a look a second, and a machine that may be busy."""
+MISSING = "what is missing is as before"
 
 
 async def until(ask: Callable[[], object]) -> None:
@@ -38,8 +40,15 @@ async def turn(site: Site, which: str) -> Step:
     """The next step of a rotation, taken up by the gateway."""
     known = len(site.records("authority.changed"))
     step, _ = rotate(site.directory / "authority" / which, None)
-    await until(lambda: len(site.records("authority.changed")) > known)
+    await until(lambda: len(site.records("authority.changed")) > known and holds(site))
     return step
+
+
+def holds(site: Site) -> bool:
+    """What was written down last holds: it does so a moment later."""
+    now = site.gateway.service.authority
+    phrases = (f"user CA: {now.user_ca}", f"host CA: {now.host_ca}", f"host key: {now.host_key.get_fingerprint()}")
+    return site.records("authority.changed")[-1]["detail"] in phrases
 
 
 async def let_in(site: Site, one: Any) -> bool:  # Any: Granted
@@ -118,7 +127,7 @@ async def test_a_new_host_key_is_shown_without_a_restart(lab: Lab) -> None:
         for name in ("host_key", "host_key.pub"):
             (site.directory / "authority" / name).unlink()
         create_keys(site.directory / "authority")
-        await until(lambda: site.records("authority.changed"))
+        await until(lambda: site.records("authority.changed") and holds(site))
         assert site.records("authority.changed")[0]["detail"].startswith("host key: SHA256:")
         new = asyncssh.read_public_key(site.directory / "authority" / "host_key.pub")
         await (await open_link(site.published, grant)).close()
@@ -148,11 +157,61 @@ async def test_broken_keys_change_nothing_and_the_log_names_the_file(
     async with lab.gateway() as site:
         keys, before = site.directory / "authority", site.published.host_cas
         harm(keys)
-        await until(lambda: "the old ones still hold" in caplog.text)
-        assert "user_ca" in caplog.text.partition("the old ones still hold")[2]
+        await until(lambda: MISSING in caplog.text)
+        assert "user_ca" in caplog.text.partition(MISSING)[2]
         assert await let_in(site, await granted(site))
         assert site.published.host_cas == before
         assert site.records("authority.changed") == []
+
+
+@pytest.mark.parametrize("other", ["host_ca.next.pub", "host_ca", "host_key"])
+async def test_a_dropped_key_is_dropped_though_another_file_is_broken(
+    lab: Lab, other: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with lab.gateway() as site:
+        by_former = await granted(site)
+        await turn(site, "user_ca")
+        await turn(site, "user_ca")
+        (site.directory / "authority" / other).write_text("rubbish")
+        await until(lambda: MISSING in caplog.text)
+        assert await let_in(site, by_former), "a fault alone drops nothing"
+        assert await turn(site, "user_ca") is Step.DROPPED
+        assert not await let_in(site, by_former)
+        assert await let_in(site, await granted(site))
+        assert caplog.text.count(MISSING) == 1, "once for one fault"
+
+
+async def test_a_key_in_no_file_is_not_trusted_though_its_own_ca_is_broken(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
+    async with lab.gateway() as site:
+        keys, by_former = Files(site.directory / "authority" / "user_ca"), await granted(site)
+        await turn(site, "user_ca")
+        await turn(site, "user_ca")
+        keys.next_public.write_text("rubbish")
+        await until(lambda: MISSING in caplog.text)
+        known = len(site.records("authority.changed"))
+        keys.old_public.unlink()
+        await until(lambda: len(site.records("authority.changed")) > known)
+        assert not await let_in(site, by_former)
+        assert await let_in(site, await granted(site))
+
+
+async def test_a_ca_counts_though_the_other_one_cannot_be_prepared(lab: Lab) -> None:
+    async with lab.gateway() as site:
+        service, keys = site.gateway.service, site.directory / "authority"
+        before, shown = service.authority, site.published
+
+        async def prepare(authority: Authority) -> Callable[[], None]:
+            if authority.host_ca.signer.public != before.host_ca.signer.public:
+                raise Temporary("nobody signs")
+            return await site.gateway._prepare(authority)
+
+        site.gateway._trust._load = lambda: take_keys(service, prepare)
+        await turn(site, "host_ca")
+        rotate(keys / "host_ca", None)
+        await turn(site, "user_ca")
+        await until(lambda: len(service.authority.user_cas) == 2)
+        assert service.authority.host_cas[0] == shown.host_cas[0]
+        assert site.published.host_cas[0] == shown.host_cas[0]
 
 
 async def test_keys_that_are_mended_are_taken_up(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
@@ -161,10 +220,10 @@ async def test_keys_that_are_mended_are_taken_up(lab: Lab, caplog: pytest.LogCap
         old = site.directory / "authority" / "user_ca.next"
         old.chmod(0o644)
         os.utime(old)
-        await until(lambda: "the old ones still hold" in caplog.text)
+        await until(lambda: MISSING in caplog.text)
         old.chmod(0o600)
         await turn(site, "user_ca")
-        assert caplog.text.count("the old ones still hold") == 1, "once for one fault"
+        assert caplog.text.count(MISSING) == 1, "once for one fault"
 
 
 async def test_what_cannot_be_written_down_does_not_hold(lab: Lab, caplog: pytest.LogCaptureFixture) -> None:
@@ -173,7 +232,7 @@ async def test_what_cannot_be_written_down_does_not_hold(lab: Lab, caplog: pytes
         before, trusted = audit.read_bytes(), site.gateway.service.authority.user_cas
         os.truncate(audit, 0)  # it does not go on in a file that somebody else has changed
         rotate(site.directory / "authority" / "user_ca", None)
-        await until(lambda: "the new keys are not taken" in caplog.text)
+        await until(lambda: MISSING in caplog.text)
         assert site.gateway.service.authority.user_cas == trusted
         audit.write_bytes(before)
         await until(lambda: len(site.gateway.service.authority.user_cas) == 2)

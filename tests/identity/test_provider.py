@@ -44,7 +44,7 @@ async def test_what_the_gateway_says_of_an_endpoint_wins(provider: Provider) -> 
 
 async def test_what_the_gateway_says_of_an_endpoint_must_be_safe_as_well(provider: Provider) -> None:
     async with http_client() as client:
-        with pytest.raises(ProtocolError, match="token_endpoint is not https"):
+        with pytest.raises(ProtocolError, match="token_endpoint that the gateway publishes is not https"):
             await fetch_metadata(provider.issuer, client, {"token_endpoint": "http://login.example.com/token"})
 
 
@@ -101,3 +101,12 @@ async def test_who_only_signs_needs_no_token_endpoint(provider: Provider) -> Non
         assert (await fetch_metadata(provider.issuer, client, login=False)).jwks_uri == f"{provider.issuer}/jwks"
         with pytest.raises(ProtocolError, match="publishes no token_endpoint"):
             await fetch_metadata(provider.issuer, client)
+
+
+@pytest.mark.parametrize(
+    "name", ["token_endpoint", "device_authorization_endpoint", "authorization_endpoint", "revocation_endpoint", "jwks_uri"]
+)
+async def test_a_gateway_cannot_send_a_login_to_another_site(provider: Provider, name: str) -> None:
+    async with http_client() as client:
+        with pytest.raises(ProtocolError, match=f"the {name} of {provider.issuer} is at evil.example, which is another site"):
+            await fetch_metadata(provider.issuer, client, {name: "https://evil.example/x"})

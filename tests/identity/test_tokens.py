@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +15,17 @@ import pytest
 from airtunnel.errors import ConfigError, LoginFailed, LoginRequired, Temporary, Unreachable
 from airtunnel.identity import tokens as module
 from airtunnel.identity.store import MemoryStore, StoreKey
-from airtunnel.identity.tokens import TokenSet, drop_tokens, fresh_tokens, load_tokens, login_turn, save_tokens
+from airtunnel.identity.tokens import (
+    TokenSet,
+    drop_tokens,
+    forget_login,
+    fresh_tokens,
+    keep_login,
+    load_tokens,
+    logged_in,
+    login_turn,
+    save_tokens,
+)
 from tests.identity.provider import Provider, published_by
 from tests.identity.server import Reply
 
@@ -54,6 +66,17 @@ def test_dropping_forgets_everybody_and_says_who_that_was(provider: Provider) ->
     assert [one.subject for one in drop_tokens(store, GATEWAY, provider.issuer)] == ["bob", "ana"]
     assert store._values == {other: "kept"}
     assert drop_tokens(store, GATEWAY, provider.issuer) == ()
+
+
+def test_dropping_one_leaves_the_others(provider: Provider) -> None:
+    store, published = MemoryStore(), published_by(provider.issuer)
+    for number, subject in enumerate(["ana", "bob", "cy"]):
+        save_tokens(store, published, GATEWAY, tokens_at(provider, NOW, number, subject))
+    assert [one.subject for one in drop_tokens(store, GATEWAY, provider.issuer, ["cy"])] == ["cy"]
+    assert logged_in(store, GATEWAY, provider.issuer) == ("bob", "ana")
+    assert load_tokens(store, GATEWAY, provider.issuer, "cy") is None
+    assert [one.subject for one in drop_tokens(store, GATEWAY, provider.issuer, ["ana", "bob"])] == ["ana", "bob"]
+    assert store._values == {}
 
 
 @pytest.mark.parametrize("text", ["{", "7", "[7]", "[" * 100_000])
@@ -212,3 +235,98 @@ async def test_a_login_under_way_does_not_stop_a_refresh(provider: Provider, tmp
     save_tokens(store, published, GATEWAY, tokens_at(provider, NOW))
     async with login_turn(GATEWAY, provider.issuer, limit=timedelta(seconds=5), wait=print, locks=tmp_path):
         assert (await fresh_tokens(store, published, GATEWAY, now=NOW, locks=tmp_path)).refresh_token == "refresh-1"
+
+
+class Watched(MemoryStore):
+    """A store that counts how often it was read."""
+
+    reads = 0
+
+    def get(self, key: StoreKey) -> str | None:
+        value = super().get(key)
+        self.reads += 1
+        return value
+
+
+@asynccontextmanager
+async def renewing(provider: Provider, store: Watched, locks: Path) -> AsyncIterator["asyncio.Future[TokenSet]"]:
+    """A renewal of the latest login that is under way inside the block, and gets its answer after it."""
+    store.reads = 0
+    published = published_by(provider.issuer)
+    with provider._lock:
+        task = asyncio.ensure_future(fresh_tokens(store, published, GATEWAY, now=datetime.now(UTC), locks=locks))
+        while not held(provider, locks) or store.reads < 4:  # the users and their tokens, before the lock and with it
+            await asyncio.sleep(0)
+        yield task
+    await asyncio.wait([task])
+
+
+def held(provider: Provider, locks: Path) -> bool:
+    """Whether somebody renews a login."""
+    file = module._open_lock(locks, StoreKey(GATEWAY, provider.issuer))
+    try:
+        return not module._taken(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(file)
+
+
+async def test_a_renewal_in_flight_does_not_undo_a_logout(provider: Provider, tmp_path: Path) -> None:
+    store, published = Watched(), published_by(provider.issuer)
+    save_tokens(store, published, GATEWAY, tokens_at(provider, datetime.now(UTC)))
+    async with renewing(provider, store, tmp_path) as renewal:
+        logout = asyncio.ensure_future(forget_login(store, GATEWAY, provider.issuer, locks=tmp_path))
+        await asyncio.sleep(0)  # it tries for the lock
+    assert renewal.result().refresh_token == "refresh-1"
+    assert [one.refresh_token for one in await logout] == ["refresh-1"]
+    assert store._values == {}
+
+
+async def test_a_renewal_does_not_bring_back_what_was_dropped_without_the_lock(provider: Provider, tmp_path: Path) -> None:
+    store, published = Watched(), published_by(provider.issuer)
+    save_tokens(store, published, GATEWAY, tokens_at(provider, datetime.now(UTC)))
+    async with renewing(provider, store, tmp_path) as renewal:
+        drop_tokens(store, GATEWAY, provider.issuer)
+    assert isinstance(renewal.exception(), LoginRequired)
+    assert (store._values, provider.revoked) == ({}, ["refresh-1"])
+
+
+async def test_a_renewal_does_not_replace_a_newer_login_of_the_same_person(provider: Provider, tmp_path: Path) -> None:
+    store, published = Watched(), published_by(provider.issuer)
+    save_tokens(store, published, GATEWAY, tokens_at(provider, datetime.now(UTC)))
+    async with renewing(provider, store, tmp_path) as renewal:
+        save_tokens(store, published, GATEWAY, tokens_at(provider, datetime.now(UTC) + timedelta(hours=1), 7))
+    assert renewal.result().refresh_token == "refresh-7"
+    kept = load_tokens(store, GATEWAY, provider.issuer)
+    assert kept is not None
+    assert (kept.refresh_token, provider.revoked) == ("refresh-7", [])
+
+
+@pytest.mark.parametrize("locked", [True, False])
+async def test_a_renewal_does_not_change_who_one_is(provider: Provider, tmp_path: Path, locked: bool) -> None:
+    store, published = Watched(), published_by(provider.issuer)
+    save_tokens(store, published, GATEWAY, tokens_at(provider, datetime.now(UTC)))
+    bob = tokens_at(provider, datetime.now(UTC) + timedelta(hours=1), 7, "bob")
+    async with renewing(provider, store, tmp_path) as renewal:
+        if locked:
+            login = asyncio.ensure_future(keep_login(store, published, GATEWAY, bob, locks=tmp_path))
+            await asyncio.sleep(0)  # it tries for the lock
+        else:
+            save_tokens(store, published, GATEWAY, bob)
+    if locked:
+        await login
+    assert renewal.result().subject == "00u1"
+    assert logged_in(store, GATEWAY, provider.issuer) == ("bob", "00u1")
+    now = datetime.now(UTC)
+    assert (await fresh_tokens(store, published, GATEWAY, now=now, locks=tmp_path)).subject == "bob"
+    ana = await fresh_tokens(store, published, GATEWAY, now=now, user="00u1", locks=tmp_path)
+    assert ana.refresh_token == "refresh-1"
+
+
+async def test_renewing_one_persons_login_leaves_the_last_to_log_in(provider: Provider, tmp_path: Path) -> None:
+    store, published = MemoryStore(), published_by(provider.issuer)
+    now = datetime.now(UTC)
+    save_tokens(store, published, GATEWAY, tokens_at(provider, now))
+    save_tokens(store, published, GATEWAY, tokens_at(provider, now, 7, "bob"))
+    tokens = await fresh_tokens(store, published, GATEWAY, now=now, user="00u1", locks=tmp_path)
+    assert (tokens.subject, tokens.refresh_token) == ("00u1", "refresh-1")
+    assert logged_in(store, GATEWAY, provider.issuer) == ("bob", "00u1")

@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airtunnel.model import Address, Decision, Limits, Outcome, Place, Principal, PrincipalKind, Protocol, Request, Tags, Target
+from airtunnel.model import (
+    Address,
+    Decision,
+    Limits,
+    Outcome,
+    Place,
+    Principal,
+    PrincipalKind,
+    Protocol,
+    Request,
+    Tags,
+    Target,
+)
 from airtunnel.policy.decide import decide, explain, survey
 from airtunnel.policy.rules import Effect, Policy, Rule, Who
 from tests.policy.shop import SUNDAY, WEDNESDAY, ask, job, person, shop
@@ -335,3 +347,17 @@ def test_a_hint_leads_to_what_is_allowed(policy: Policy, request: Request) -> No
 def test_explain_and_decide_agree(policy: Policy, request: Request) -> None:
     matched = [one.rule for one in explain(policy, request, NOW) if one.matched]
     assert matched == [rule for rule in policy.rules if fits(rule, request)]
+
+
+def test_who_leaves_groups_out_does_not_pass_a_deny_rule() -> None:
+    place = Place("policy.yaml", 1)
+    target = Target("db", Protocol.POSTGRES, Address("db", 5432), place)
+    keep_out = Rule("no-contractors", Effect.DENY, place, Who(groups=("contractors",)), targets=("db",))
+    let_in = Rule("people", Effect.ALLOW, place, Who(kind=PrincipalKind.PERSON), targets=("db",))
+    policy = Policy({"db": target}, (keep_out, let_in), place)
+    known, unknown = person("eve@example.com"), replace(person("eve@example.com"), groups_known=False)
+    assert decide(policy, Request(known, "db"), WEDNESDAY).allowed
+    decision = decide(policy, Request(unknown, "db"), WEDNESDAY)
+    assert (decision.outcome, decision.rule) == (Outcome.DENIED, "no-contractors")
+    only_groups = replace(let_in, who=Who(groups=("staff",)))
+    assert not decide(replace(policy, rules=(only_groups,)), Request(unknown, "db"), WEDNESDAY).allowed

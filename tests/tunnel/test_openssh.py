@@ -8,19 +8,32 @@ import stat
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import psycopg
 import pytest
 
-from airtunnel.errors import ConfigError, Unreachable
+from airtunnel.errors import ConfigError, ProtocolError, Unreachable
 from airtunnel.gateway.rotation import rotate
 from airtunnel.model import Tags
+from airtunnel.tunnel.control import Granted
 from airtunnel.tunnel.openssh import add_to_agent, open_agent, write_files
+from airtunnel.wire.control import GrantReply
 from tests.lab import Lab
 from tests.ssh_agent import held, ssh_agent
 
 COMPATIBLE = "ssh: {compat_openssh: true}"
+
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+
+
+def granted_until(end: datetime) -> Granted:
+    """A grant as a gateway would send it that says whatever it likes."""
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    certificate = key.generate_user_certificate(key, "ana", principals=["session"]).export_certificate().decode()
+    return Granted(GrantReply("session", certificate, "ana", end, end, ()), key)
 
 
 def free_port() -> int:
@@ -139,6 +152,53 @@ async def test_a_grant_that_is_over_already_is_not_held_for_ever(lab: Lab, tmp_p
         async with asyncio.timeout(10):
             while await held(socket_path):
                 await asyncio.sleep(0.05)
+
+
+class Taker:
+    """An agent that takes every key, and says for how long."""
+
+    def __init__(self) -> None:
+        self.lifetime = 0
+
+    async def add_keys(self, keys: object, *, lifetime: int) -> None:
+        self.lifetime = lifetime
+
+
+UTC_9999 = datetime.max.replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("end", "lifetime"),
+    [
+        (NOW + timedelta(minutes=5), 300),
+        (NOW + timedelta(hours=24), 86400),
+        (NOW + timedelta(hours=24, seconds=1), 86400),
+        (datetime(2100, 1, 1, tzinfo=UTC), 86400),
+        (UTC_9999, 86400),
+        (NOW + timedelta(milliseconds=1), 1),
+        (datetime.min.replace(tzinfo=UTC), 1),
+    ],
+)
+async def test_an_agent_keeps_a_key_for_a_second_to_a_day_whatever_the_gateway_says(end: datetime, lifetime: int) -> None:
+    agent = Taker()
+    await add_to_agent(agent, granted_until(end), NOW)  # type: ignore[arg-type]  # all that is asked of an agent
+    assert agent.lifetime == lifetime
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [{"valid_before": datetime(2026, 11, 22)}, {"certificate": "rubbish"}, {"certificate": ""}],  # noqa: DTZ001 of no zone
+    ids=["a time of no zone", "no certificate", "nothing"],
+)
+async def test_a_reply_that_makes_no_sense_gives_nothing_to_the_agent(nonsense: dict[str, Any]) -> None:
+    agent, sound = Taker(), granted_until(NOW + timedelta(minutes=5))
+    with pytest.raises(ProtocolError, match="makes no sense"):
+        await add_to_agent(
+            agent,  # type: ignore[arg-type]  # all that is asked of an agent
+            replace(sound, reply=replace(sound.reply, **nonsense)),
+            NOW,
+        )
+    assert agent.lifetime == 0
 
 
 async def test_without_an_agent_it_is_told_how_to_start_one(tmp_path: Path) -> None:

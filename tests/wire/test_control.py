@@ -219,3 +219,10 @@ def test_any_bytes_are_a_protocol_error(data: bytes) -> None:
     for decode in DECODERS:
         with pytest.raises(ProtocolError):
             decode(data)
+
+
+@pytest.mark.parametrize("session", ["s\n  ProxyCommand sh", "a b", "50%h", 'a"b', "a" * 65, "", "../x", "\u0661"])
+def test_what_a_gateway_calls_a_session_is_no_configuration_of_ssh(session: str) -> None:
+    body = json.loads(REPLY.encode()) | {"session": session}
+    with pytest.raises(ProtocolError, match="session"):
+        GrantReply.decode(json.dumps(body).encode())

@@ -67,10 +67,12 @@ def principal_from(claims: Claims, mapping: ClaimMap, kind: PrincipalKind = Prin
     # No falling back to `sub` for the name: a client chooses its scopes, so it could leave the e-mail out and be called by a
     # subject that it was free to choose, such as somebody else's address.
     name = _text(claims, mapping.name)
-    if mapping.name == "email" and claims.get("email_verified") in (False, "false"):  # Cognito sends texts
-        raise TokenRejected("the e-mail address is not verified (email_verified is false)")
+    if mapping.name == "email" and claims.get("email_verified", True) not in (True, "true"):  # Cognito sends texts
+        raise TokenRejected("the e-mail address is not verified (email_verified is not true)")
+    known = kind is PrincipalKind.WORKLOAD or find_claim(claims, mapping.groups) is not None
     return Principal(
         kind=kind,
+        groups_known=known,
         issuer=_text(claims, "iss"),
         subject=_text(claims, mapping.subject),
         name=name,
@@ -126,15 +128,12 @@ def _clean(value: object, claim: str, depth: int) -> object:
 
 def _safe(text: str, claim: str) -> str:
     if any(_forges(one) for one in text):
-        raise TokenRejected(f"claim {claim} holds control or bidirectional characters")
+        raise TokenRejected(f"claim {claim} holds control or invisible characters")
     if len(text.encode()) > MAX_TEXT:
         raise TokenRejected(f"claim {claim} is longer than {MAX_TEXT} bytes")
     return text
 
 
 def _forges(one: str) -> bool:
-    """Whether a character could break a line, move a cursor, or turn the direction of what follows (Unicode TR 36)."""
-    return unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") or one in _BIDI
-
-
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+    """Whether a character breaks a line, moves a cursor, turns the direction of a text, or is not seen (Unicode TR 36)."""
+    return unicodedata.category(one) in ("Cc", "Cf", "Cs", "Zl", "Zp")

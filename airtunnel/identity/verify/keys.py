@@ -74,6 +74,8 @@ class KeyCache:
             try:
                 keys = read_keys(await self._fetch())
             except AirtunnelError as error:
+                # The pause counts from here: else those who waited for a provider that hangs would each wait for it anew.
+                self._tried = self._clock()
                 logger.warning("the keys of %s could not be fetched: %s", self._issuer, error.message)
                 return
             self._keys, self._fetched = keys, self._tried

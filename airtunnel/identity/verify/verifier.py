@@ -102,7 +102,7 @@ class Verifier:
         principal = principal_from(claims, issuer.claims, issuer.kind)
         if issuer.groups is not None:
             more = issuer.groups(principal.name, principal.subject)
-            principal = replace(principal, groups=tuple(dict.fromkeys((*principal.groups, *more))))
+            principal = replace(principal, groups=tuple(dict.fromkeys((*principal.groups, *more))), groups_known=True)
         if proof is not None:
             self._seen.take(proof, now)
         return Verified(principal, expires_at, _token_id(claims, token), proof)

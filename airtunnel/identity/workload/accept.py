@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from airtunnel.errors import LoginFailed, ProtocolError, TokenRejected
 from airtunnel.identity.answer import Json, printable
 from airtunnel.identity.compact import read_parts
-from airtunnel.identity.endpoint import same_site
+from airtunnel.identity.powerful import is_powerful
 from airtunnel.wire.control import Published, WorkloadIssuer
 
 LEEWAY = timedelta(seconds=30)
@@ -23,32 +23,6 @@ MAX_NAME = 1000
 
 # RFC 7515 section 7.1. The signature is not decoded here, and a line break in it would become one in a header of HTTP.
 _COMPACT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
-
-# Audiences of services that give much for a token. A gateway that asks for one of them was set up by mistake, or is not honest.
-_POWERFUL = frozenset(
-    {
-        "sts.amazonaws.com",
-        "sts.amazonaws.com.cn",
-        "pods.eks.amazonaws.com",
-        "azureadtokenexchange",
-        "azureadtokenexchangeusgov",
-        "azureadtokenexchangechina",
-        "graph.microsoft.com",
-        "login.microsoftonline.com",
-        "00000003-0000-0000-c000-000000000000",  # Microsoft Graph
-        "management.azure.com",
-        "management.core.windows.net",
-        "sts.windows.net",
-        "vault.azure.net",
-        "github.com",  # https://github.com/OWNER is the audience that GitHub takes where none is asked for
-        "sigstore",
-        "pypi",
-        "testpypi",
-        "crates.io",
-        "rubygems.org",
-        "npm:registry.npmjs.org",
-    }
-)
 
 
 def taken(published: Published) -> tuple[WorkloadIssuer, ...]:
@@ -81,7 +55,7 @@ def check_published(published: Published) -> None:
 
 def check_asked(audience: str, published: Published) -> None:
     """Raises LoginFailed if the gateway wants tokens that are worth much elsewhere."""
-    if _powerful(audience):
+    if is_powerful(audience):
         raise LoginFailed(
             f"{published.name} asks for tokens made for {_shown(audience)}, which would open more than a gateway",
             details=("no token was sent; the gateway must have an audience of its own", "gateway.yaml: providers, audiences"),
@@ -100,13 +74,11 @@ def check_token(token: str, published: Published, now: datetime, *, where: str, 
     if not entries:
         known = [f"{_shown(one.issuer)}{f' for {_shown(one.audience)}' if one.audience else ''}" for one in taken(published)]
         raise LoginFailed(f"{found}, which {published.name} does not take", details=(*_lines(known), *advice))
-    fits = [one for one in entries if one.audience in ("", *audiences)]
-    if not fits:
+    if not any(one.audience in ("", *audiences) for one in entries):
         right = ", ".join(_shown(one.audience) for one in entries)
         raise LoginFailed(f"{found}, and not for {right}, as {published.name} needs it", details=("it was not sent", *advice))
-    # The API server's own audience is the issuer's name, unless it is told another.
-    server = issuer in audiences and any(one.provider == "kubernetes" for one in fits)
-    if server or any(map(_powerful, audiences)):
+    # The audience of a cluster's API server is the issuer's name, unless it is told another.
+    if issuer in audiences or any(map(is_powerful, audiences)):
         raise LoginFailed(f"{found}, which would open more than a gateway", details=("it was not sent", *advice))
     _check_time(claims, now, where)
 
@@ -135,13 +107,6 @@ def _check_time(claims: Json, now: datetime, where: str) -> None:
 def _audiences(claims: Json) -> list[str]:
     aud = claims.get("aud")
     return [one for one in (aud if isinstance(aud, list) else [aud]) if isinstance(one, str)]
-
-
-def _powerful(audience: str) -> bool:
-    """Whether some well-known service takes tokens with this audience."""
-    rest = audience.partition("://")[2] or audience.removeprefix("//")
-    host = rest.partition("/")[0].lower()
-    return host in _POWERFUL or same_site(host, "googleapis.com") or host.startswith("kubernetes.default")
 
 
 def _text(claims: Json, name: str) -> str:

@@ -239,3 +239,22 @@ def test_every_required_claim_counts_also_at_a_path_and_as_true() -> None:
     for claims in (KUBERNETES, KUBERNETES | {"email_verified": False}, {"email_verified": True}):
         with pytest.raises(TokenRejected):
             check_required(claims, required)
+
+
+@pytest.mark.parametrize("said", [False, "false", "False", "FALSE", "0", "no", None, [], 0, "yes"])
+def test_an_address_is_verified_only_if_that_is_said_in_so_many_words(said: object) -> None:
+    with pytest.raises(TokenRejected, match="not verified"):
+        principal_from(CLAIMS | {"email_verified": said}, ClaimMap())
+
+
+@pytest.mark.parametrize("name", ["a\u200bna@example.com", "ana\u00ad@example.com", "\ufeffana@example.com"])
+def test_a_name_with_something_invisible_in_it_is_nobody(name: str) -> None:
+    with pytest.raises(TokenRejected, match="invisible"):
+        principal_from(CLAIMS | {"email": name}, ClaimMap())
+
+
+def test_groups_that_are_left_out_are_not_known_and_an_empty_list_is() -> None:
+    without = {name: value for name, value in CLAIMS.items() if name != "groups"}
+    assert not principal_from(without, ClaimMap()).groups_known
+    assert principal_from(without | {"groups": []}, ClaimMap()).groups_known
+    assert principal_from(without, ClaimMap(), PrincipalKind.WORKLOAD).groups_known

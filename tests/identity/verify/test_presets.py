@@ -135,7 +135,9 @@ def recipe(directory: Path, text: str) -> tuple[ProviderConfig, ...]:
     """The README's entries, read by the gateway. Key binding has tests of its own: here a token is shown alone."""
     for name in ("gateway.pem", "gateway.key", "policy.yaml"):
         (directory / name).touch()
-    (directory / "groups.yaml").write_text("data-eng: [ana@example.com]\non-call: [ana@example.com, '110169484474386276334']\n")
+    (directory / "groups.yaml").write_text(
+        "data-eng: [ana@example.com]\non-call: [ana@example.com, 'sub:110169484474386276334']\n"
+    )
     (directory / "gateway.yaml").write_text(f"tls: {{certificate: gateway.pem, key: gateway.key}}\npolicy: policy.yaml\n{text}")
     providers = load_gateway(directory / "gateway.yaml").providers
     return tuple(replace(one, binding=KeyBinding.NONE) for one in providers)
