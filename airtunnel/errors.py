@@ -11,6 +11,8 @@ AirtunnelError                     1
 ├── Temporary                     75   try again later
 │   └── AuditUnavailable          75   nothing may start that cannot be recorded
 ├── Refused                       77   the policy says no, and which rule of it
+├── Forbidden                     77   (control) it is for the gateway's admins
+├── NotFound                       1   (control) there is none, or none that the caller may see
 ├── ConfigError                   78   a file is wrong: names file, line and key
 ├── LoginRequired                 79   nobody is logged in, or no longer
 │   └── LoginFailed               79   the login was denied, expired or broken
@@ -95,6 +97,19 @@ class AuditUnavailable(Temporary):
     """The audit record could not be written, so nothing may start."""
 
     code = "audit_unavailable"
+
+
+class Forbidden(AirtunnelError):
+    """What was asked of the control API is for the gateway's admins."""
+
+    code = "forbidden"
+    exit_code = 77
+
+
+class NotFound(AirtunnelError):
+    """There is no such thing, or none that the caller may know of: the two are told alike."""
+
+    code = "not_found"
 
 
 class ConfigError(AirtunnelError):

@@ -153,6 +153,8 @@ class Limits:
     duration: timedelta = timedelta(hours=1)
     idle: timedelta | None = None
     connections: int | None = None
+    bytes: int | None = None
+    """What a session may carry, both ways together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +240,9 @@ class EndReason(StrEnum):
     EXPIRED = "expired"
     IDLE = "idle"
     REVOKED = "revoked"
+    LOCKED = "locked"
+    LIMIT = "limit"
+    """As many bytes went through as the rule allows."""
     DRAINING = "draining"
     POLICY_CHANGED = "policy_changed"
     FAILED = "failed"

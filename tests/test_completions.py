@@ -35,7 +35,7 @@ async def test_the_scripts_that_are_shipped_are_the_commands_own(shell: Terminal
     ("typed", "offered"),
     [
         (("airtunnel", "conn"), ["connect"]),
-        (("airtunnel", "gateway", ""), ["serve", "init", "check", "ca"]),
+        (("airtunnel", "gateway", ""), ["serve", "init", "check", "ca", "sessions", "lock", "unlock", "locks"]),
         (("airtunnel", "connect", "ware"), ["warehouse"]),
         (("airtunnel", "connect", ""), ["warehouse", "payroll"]),
         (("airtunnel", "exec", "pay"), ["payroll"]),

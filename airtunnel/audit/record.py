@@ -12,6 +12,9 @@ from typing import Any
 
 from airtunnel.model import Decision, EndReason, Principal, PrincipalKind, Protocol, Tags
 
+MAX_VERSION = 128
+"""Characters of what a client calls itself: a stranger's text, and RFC 4253 (4.2) allows 255."""
+
 
 class Event(StrEnum):
     """What happened, in the past tense."""
@@ -23,6 +26,9 @@ class Event(StrEnum):
     REFUSED = "refused"
     SESSION_OPENED = "session.opened"
     SESSION_CLOSED = "session.closed"
+    SESSION_KILLED = "session.killed"
+    LOCK_SET = "lock.set"
+    LOCK_LIFTED = "lock.lifted"
     LEASE_LENT = "lease.lent"
     LEASE_RETURNED = "lease.returned"
     LEASE_STUCK = "lease.stuck"
@@ -33,6 +39,8 @@ class Event(StrEnum):
     POLICY_RELOADED = "policy.reloaded"
     AUTHORITY_CHANGED = "authority.changed"
     """Which keys sign, and which are trusted, is another from now on."""
+    AUDIT_ROTATED = "audit.rotated"
+    """The first record of a new file: it names the one before."""
     AUDIT_REPAIRED = "audit.repaired"
     """A line that was torn by a crash, and never acknowledged, was cut off at start."""
 
@@ -45,6 +53,9 @@ class Record:
     source: the client's IP address; upstream: the target's address, as text
     lease: the user name of the temporary login
     bytes_up: from the client to the target; bytes_down: the other way
+    client_version: what the client calls itself; said, not proven
+    login_until: when what was shown expires; session_until: when the session that was granted is over
+    duration: until the record's own time, so that there is no field for the beginning
     """
 
     event: Event
@@ -67,12 +78,15 @@ class Record:
     detail: str | None = None
     jti: str | None = None
     """The issuer's id of the token that was shown, or a hash of it: what a stolen one was used for. Never the token."""
+    client_version: str | None = None
+    login_until: datetime | None = None
+    session_until: datetime | None = None
 
 
 def as_fields(record: Record, now: datetime, gateway: str) -> dict[str, Any]:  # Any: JSON
     """The record as a JSON object, without the chain's own fields. Times are UTC with milliseconds, durations milliseconds."""
     return {
-        "time": _stamp(now),
+        "time": stamp(now),
         "event": str(record.event),
         "gateway": gateway,
         **_given(
@@ -80,7 +94,10 @@ def as_fields(record: Record, now: datetime, gateway: str) -> dict[str, Any]:  #
             sid=record.session,
             conn_id=record.connection,
             client_ip=record.source,
+            client_version=None if record.client_version is None else record.client_version[:MAX_VERSION],
             jti=record.jti,
+            token_exp=None if record.login_until is None else stamp(record.login_until),
+            session_exp=None if record.session_until is None else stamp(record.session_until),
             **_actor(record.principal),
             tags=None if record.tags is None else record.tags.said() or None,
             target=record.target,
@@ -96,6 +113,11 @@ def as_fields(record: Record, now: datetime, gateway: str) -> dict[str, Any]:  #
             detail=record.detail,
         ),
     }
+
+
+def stamp(moment: datetime) -> str:
+    """The time as records have it: UTC, with milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _actor(principal: Principal | None) -> Mapping[str, Any]:  # Any: JSON
@@ -127,7 +149,3 @@ def _policy(decision: Decision) -> dict[str, Any]:  # Any: JSON
 
 def _given(**fields: Any) -> dict[str, Any]:  # Any: JSON
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def _stamp(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

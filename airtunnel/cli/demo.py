@@ -126,6 +126,8 @@ def _explain(stage: "Stage", *, as_json: bool) -> None:
         "  airtunnel exec warehouse -- psql -c 'select * from orders limit 5'",
         "  airtunnel connect warehouse      prints a psql line to paste in a third terminal",
         "  airtunnel connect payroll        refused: see which rule, in which file and line",
+        "  airtunnel policy test policy     the policy has tests of its own",
+        "  airtunnel audit show --who ana@example.com audit     what you did, as a picture",
         "",
         "If that terminal has an Airflow:",
         "",

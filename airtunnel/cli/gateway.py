@@ -1,4 +1,4 @@
-"""`gateway serve`, `gateway init`, `gateway check`, `gateway ca`: for whoever runs a gateway."""
+"""`gateway serve`, `gateway init`, `gateway check`, `gateway ca`, and where the rest of `gateway` is hung in."""
 
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -10,14 +10,13 @@ import typer
 from airtunnel.cli import output
 from airtunnel.cli.command import command
 from airtunnel.cli.extras import need_extra
-from airtunnel.cli.options import JsonOption
+from airtunnel.cli.lock import gateway_lock, gateway_locks, gateway_unlock
+from airtunnel.cli.options import GATEWAY_FILE, ConfigOption, JsonOption
+from airtunnel.cli.sessions import gateway_sessions
 from airtunnel.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from airtunnel.gateway.rotation import TrustedKey
-
-ConfigOption = Annotated[Path, typer.Option("--config", help="The gateway's configuration.", envvar="AIRTUNNEL_GATEWAY_CONFIG")]
-DEFAULT = Path("gateway.yaml")
 
 
 class Action(StrEnum):
@@ -38,6 +37,9 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
     for one in (serve, init, check, ca):
         command(group)(one)
+    command(group, "sessions")(gateway_sessions)
+    for name, other in (("lock", gateway_lock), ("unlock", gateway_unlock), ("locks", gateway_locks)):
+        command(group, name)(other)
 
     @group.callback()
     def gateway() -> None:
@@ -48,13 +50,15 @@ def register(app: typer.Typer) -> None:
         airtunnel gateway check --config gateway.yaml
         airtunnel gateway serve --config gateway.yaml
         airtunnel gateway ca --config gateway.yaml
+        airtunnel gateway sessions --config gateway.yaml
+        airtunnel gateway lock user ana@example.com --reason "laptop stolen" --config gateway.yaml
         """
 
     app.add_typer(group, name="gateway")
 
 
 async def serve(
-    config: ConfigOption = DEFAULT,
+    config: ConfigOption = GATEWAY_FILE,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more, also of the libraries.")] = False,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C.
@@ -109,7 +113,7 @@ def init(
 
 
 async def check(
-    config: ConfigOption = DEFAULT,
+    config: ConfigOption = GATEWAY_FILE,
     provider: Annotated[bool, typer.Option("--provider", help="Ask each provider, too, and say what will fail.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -148,7 +152,7 @@ def ca(
         Action | None, typer.Argument(help="Do the next step of a rotation. Default: show the keys.", metavar="rotate")
     ] = None,
     which: Annotated[Ca | None, typer.Argument(help="Of which CA.", metavar="user|host")] = None,
-    config: ConfigOption = DEFAULT,
+    config: ConfigOption = GATEWAY_FILE,
     public_key: Annotated[
         Path | None, typer.Option(help="The next key, where an ssh-agent holds it.", dir_okay=False, exists=True)
     ] = None,

@@ -6,7 +6,23 @@ from typing import Annotated
 import typer
 
 from airtunnel import __version__
-from airtunnel.cli import audit, connect, context, demo, execute, gateway, login, logout, ssh, targets, who
+from airtunnel.cli import (
+    audit,
+    connect,
+    context,
+    demo,
+    execute,
+    gateway,
+    lock,
+    login,
+    logout,
+    policy,
+    sessions,
+    ssh,
+    targets,
+    who,
+    why,
+)
 from airtunnel.cli.complete import add_completion
 
 EPILOG = """\
@@ -48,7 +64,7 @@ def airtunnel(
     """
 
 
-for part in (login, who, logout, context, targets, connect, execute, ssh, demo, gateway, audit):
+for part in (login, who, logout, context, targets, connect, execute, ssh, why, sessions, lock, demo, gateway, policy, audit):
     part.register(app)
 add_completion(app)
 

@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -33,3 +34,5 @@ ReasonOption = Annotated[
 TicketOption = Annotated[
     str | None, typer.Option(envvar="AIRTUNNEL_TICKET", help="The ticket this is for: goes to the audit, too.")
 ]
+ConfigOption = Annotated[Path, typer.Option("--config", help="The gateway's configuration.", envvar="AIRTUNNEL_GATEWAY_CONFIG")]
+GATEWAY_FILE = Path("gateway.yaml")

@@ -6,6 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
+from airtunnel.config.audit import AuditConfig as AuditConfig
+from airtunnel.config.audit import read_audit
 from airtunnel.config.authority import AuthorityFiles as AuthorityFiles
 from airtunnel.config.authority import read_authority
 from airtunnel.config.document import Node, fault, read_document
@@ -14,6 +16,9 @@ from airtunnel.config.provider import LoginFlow as LoginFlow
 from airtunnel.config.provider import ProviderConfig as ProviderConfig
 from airtunnel.config.provider import TokenKind as TokenKind
 from airtunnel.config.provider import read_providers
+from airtunnel.config.sessions import Admins as Admins
+from airtunnel.config.sessions import SessionsConfig as SessionsConfig
+from airtunnel.config.sessions import read_admins, read_sessions
 from airtunnel.config.table import Table, boolean, count, duration, existing, file, host_port, path, text, whole
 from airtunnel.model import Address
 
@@ -37,15 +42,6 @@ class TlsFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class AuditConfig:
-    """required: what cannot be recorded does not start; fsync: a record is on the disk before access is given."""
-
-    file: Path
-    required: bool = True
-    fsync: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class SshConfig:
     """compat_openssh: key exchanges that OpenSSH before 9.9 knows, too; max_unauthenticated: connections before login."""
 
@@ -59,8 +55,9 @@ class SshConfig:
 class GatewayConfig:
     """All of it. `state`: the path of an SQLite file, or a postgresql:// URL (which may hold a password).
 
+    environment: of the policy's targets, those with this label `env` are this gateway's; all of them, if None
     public: what clients dial; the listening addresses if the file does not say, so a port may be 0 until it is bound
-    grant_ttl: how long a grant may open connections; drain: how long running ones may go on after SIGTERM
+    grant_ttl: how long a grant may open connections
     """
 
     name: str
@@ -74,7 +71,9 @@ class GatewayConfig:
     audit: AuditConfig
     ssh: SshConfig = field(default_factory=SshConfig)
     grant_ttl: timedelta = timedelta(minutes=5)
-    drain: timedelta = timedelta(seconds=30)
+    sessions: SessionsConfig = field(default_factory=SessionsConfig)
+    admins: Admins = field(default_factory=Admins)
+    environment: str | None = None
 
 
 def load_gateway(path: Path) -> GatewayConfig:
@@ -97,11 +96,13 @@ def _gateway(table: Table) -> GatewayConfig:
         providers=table.need("providers", read_providers),
         authority=table.take("authority", whole(read_authority), AuthorityFiles(here / "authority")),
         policy=table.need("policy", existing),
+        environment=table.take("environment", text, None),
         state=table.take("state", _state, str(here / "state.db")),
-        audit=table.take("audit", whole(_audit), AuditConfig(here / "audit" / "audit.jsonl")),
+        audit=table.take("audit", whole(read_audit), AuditConfig(here / "audit" / "audit.jsonl")),
         ssh=table.take("ssh", whole(_ssh), SshConfig()),
         grant_ttl=_inner(table, "grants", "ttl", duration, timedelta(minutes=5)),
-        drain=_inner(table, "sessions", "drain", duration, timedelta(seconds=30)),
+        sessions=table.take("sessions", whole(read_sessions), SessionsConfig()),
+        admins=table.take("admins", whole(read_admins), Admins()),
     )
 
 
@@ -134,11 +135,6 @@ def _state(node: Node) -> str:
     if "://" in where:
         raise fault(node, "`state` is the path of an SQLite file or a postgresql:// URL")
     return str(path(node))
-
-
-def _audit(table: Table) -> AuditConfig:
-    where = table.take("file", path, table.node.source.directory / "audit" / "audit.jsonl")
-    return AuditConfig(where, table.take("required", boolean, True), table.take("fsync", boolean, True))
 
 
 def _ssh(table: Table) -> SshConfig:

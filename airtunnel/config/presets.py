@@ -167,7 +167,7 @@ KUBERNETES = Preset(
     PrincipalKind.WORKLOAD,
     claims=ClaimNames(
         name="sub",
-        keep=("kubernetes.io/namespace", "kubernetes.io/serviceaccount/name", "kubernetes.io/pod/name"),
+        keep=("sub", "kubernetes.io/namespace", "kubernetes.io/serviceaccount/name", "kubernetes.io/pod/name"),
     ),
 )
 
@@ -179,7 +179,7 @@ GITHUB = Preset(
     claims=ClaimNames(
         name="sub",
         keep=(
-            *("repository", "repository_id", "repository_owner", "repository_owner_id", "ref", "environment"),
+            *("sub", "repository", "repository_id", "repository_owner", "repository_owner_id", "ref", "environment"),
             *("event_name", "workflow", "job_workflow_ref", "actor", "run_id"),
         ),
     ),
@@ -195,7 +195,7 @@ GITLAB = Preset(
     claims=ClaimNames(
         name="sub",
         keep=(
-            *("project_path", "project_id", "namespace_path", "namespace_id", "ref", "ref_type", "ref_protected"),
+            *("sub", "project_path", "project_id", "namespace_path", "namespace_id", "ref", "ref_type", "ref_protected"),
             *("environment", "environment_protected", "pipeline_source", "user_login", "job_id"),
         ),
     ),
@@ -221,7 +221,10 @@ AWS = Preset(
     PrincipalKind.WORKLOAD,
     claims=ClaimNames(
         name="sub",
-        keep=tuple(f"https://sts.amazonaws.com//{one}" for one in ("aws_account", "org_id", "source_region", "principal_tags")),
+        keep=(
+            "sub",
+            *(f"https://sts.amazonaws.com//{one}" for one in ("aws_account", "org_id", "source_region", "principal_tags")),
+        ),
     ),
 )
 

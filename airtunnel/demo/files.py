@@ -12,7 +12,7 @@ from airtunnel.demo.people import PEOPLE
 from airtunnel.errors import ConfigError
 
 MARK = "# Written by `airtunnel demo`"
-PLAIN = ("gateway.yaml", "policy/shop.yaml", "README.txt")
+PLAIN = ("gateway.yaml", "policy/shop.yaml", "policy/shop.test.yaml", "README.txt")
 
 
 @dataclass(frozen=True, slots=True)

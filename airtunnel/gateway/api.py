@@ -17,21 +17,32 @@ from starlette.routing import Route
 
 from airtunnel import __version__
 from airtunnel.audit.record import Event, Record
-from airtunnel.errors import AirtunnelError, LoginRequired, ProtocolError, Refused, Temporary, TokenRejected, Unreachable
+from airtunnel.errors import (
+    AirtunnelError,
+    Forbidden,
+    LoginRequired,
+    NotFound,
+    ProtocolError,
+    Refused,
+    Temporary,
+    TokenRejected,
+    Unreachable,
+)
+from airtunnel.gateway.admin import Admin
+from airtunnel.gateway.answers import json_answer, read_body, source_of
 from airtunnel.gateway.bearer import Names, challenge, fingerprint, read_shown
 from airtunnel.gateway.grants import issue_grant, list_targets
 from airtunnel.gateway.ids import new_id
+from airtunnel.gateway.requests import requests_route
 from airtunnel.gateway.service import Service
 from airtunnel.gateway.session import Sessions
 from airtunnel.gateway.throttle import Throttle, network
 from airtunnel.identity.verify.verifier import Verified, Verifier, cut_ascii
 from airtunnel.model import EndReason
-from airtunnel.wire.control import MAX_BODY, WELL_KNOWN, GrantRequest, Published
+from airtunnel.wire.control import WELL_KNOWN, GrantRequest, Published
 
 logger = logging.getLogger(__name__)
 
-BODY_LIMIT = timedelta(seconds=10)
-"""For a body of at most MAX_BODY to arrive."""
 REJECTIONS_RATE = 1.0
 """Rejected tokens written down, per second and source: 86,400 lines a day from one that tries all the time, about 40 MB."""
 REJECTIONS_BURST = 20
@@ -40,6 +51,8 @@ MAX_GRANTS = 1000
 
 STATUS: tuple[tuple[type[AirtunnelError], int], ...] = (
     (Refused, 403),
+    (Forbidden, 403),
+    (NotFound, 404),
     (LoginRequired, 401),
     (ProtocolError, 400),
     (Temporary, 503),
@@ -67,6 +80,8 @@ class Api:
                 Route("/v1/targets", self._answer(self._targets)),
                 Route("/v1/grants", self._answer(self._grants), methods=["POST"]),
                 Route("/v1/logout", self._answer(self._logout), methods=["POST"]),
+                *Admin(self._service, self._sessions, self._verify).routes(self._answer),
+                requests_route(self._service, self._answer, self._verify),
                 Route("/healthz", self._answer(self._health)),
                 Route("/readyz", self._answer(self._ready)),
             ]
@@ -77,15 +92,15 @@ class Api:
         self._published = published.encode()
 
     async def _well_known(self, request: Request) -> Response:
-        return _json(self._published, cache="max-age=60")
+        return json_answer(self._published, cache="max-age=60")
 
     async def _targets(self, request: Request) -> Response:
         verified = await self._verify(request)
-        return _json(list_targets(self._service, verified.principal, _source(request)).encode())
+        return json_answer((await list_targets(self._service, verified.principal, source_of(request))).encode())
 
     async def _grants(self, request: Request) -> Response:
         verified = await self._verify(request)
-        asked = GrantRequest.decode(await _body(request))
+        asked = GrantRequest.decode(await read_body(request))
         if verified.proof is not None:
             verified.check_key(fingerprint(asked.public_key))
         await self._count(verified)
@@ -94,10 +109,10 @@ class Api:
             verified.principal,
             asked,
             until=verified.expires_at,
-            source=_source(request),
+            source=source_of(request),
             jti=verified.token_id,
         )
-        return _json(reply.encode(), status=201)
+        return json_answer(reply.encode(), status=201)
 
     async def _logout(self, request: Request) -> Response:
         """Every session of this principal ends, here and, through the store, at every other gateway."""
@@ -107,7 +122,7 @@ class Api:
         await self._service.store.spend(who.issuer, verified.token_id, verified.expires_at)
         # A grant of this very moment must not slip through.
         await self._service.store.revoke_principal(who.issuer, who.subject, now + timedelta(milliseconds=1))
-        await self._service.audit.write(Record(Event.LOGOUT, request=new_id(now), principal=who, source=_source(request)))
+        await self._service.audit.write(Record(Event.LOGOUT, request=new_id(now), principal=who, source=source_of(request)))
         mine = (who.issuer, who.subject)
         await self._sessions.end_where(
             lambda one: (one.grant.principal.issuer, one.grant.principal.subject) == mine, EndReason.REVOKED
@@ -115,12 +130,12 @@ class Api:
         return Response(status_code=204)
 
     async def _health(self, request: Request) -> Response:
-        return _json(b'{"ok":true}')
+        return json_answer(b'{"ok":true}')
 
     async def _ready(self, request: Request) -> Response:
         if self._service.draining:
             raise Temporary("the gateway is shutting down")
-        return _json(json.dumps({"ok": True, "sessions": len(self._sessions), "version": __version__}).encode())
+        return json_answer(json.dumps({"ok": True, "sessions": len(self._sessions), "version": __version__}).encode())
 
     async def _verify(self, request: Request) -> Verified:
         token, shown = read_shown(request, self._names)
@@ -160,31 +175,10 @@ class Api:
         try:
             return await handler(request)
         except TokenRejected as error:
-            number = await self._reject(_source(request), error.message)
+            number = await self._reject(source_of(request), error.message)
             raise LoginRequired(
                 "the gateway does not accept this login", details=(f"request: {number}",), hint="airtunnel login"
             ) from None
-
-
-async def _body(request: Request) -> bytes:
-    parts = bytearray()
-    try:
-        async with asyncio.timeout(BODY_LIMIT.total_seconds()):
-            async for part in request.stream():
-                parts += part
-                if len(parts) > MAX_BODY:
-                    raise ProtocolError(f"the body is larger than {MAX_BODY} bytes")
-    except TimeoutError:
-        raise ProtocolError(f"the body did not arrive within {BODY_LIMIT.total_seconds():g} s") from None
-    return bytes(parts)
-
-
-def _source(request: Request) -> str | None:
-    return request.client.host if request.client else None
-
-
-def _json(body: bytes, *, status: int = 200, cache: str = "no-store") -> Response:
-    return Response(body, status, {"Cache-Control": cache}, "application/json")
 
 
 def _problem(error: AirtunnelError, more: Mapping[str, str] = {}) -> Response:

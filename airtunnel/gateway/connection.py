@@ -133,6 +133,16 @@ class Connection:
                 if self._client is not None:
                     await self._client.wait_lost()
 
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes so far: from the client, and to it."""
+        return (self._relay.up.count, self._relay.down.count) if self._relay else (0, 0)
+
+    @property
+    def allowance(self) -> int | None:
+        """How many bytes its rule allows the session, both ways together."""
+        return self._decision.limits.bytes
+
     def idle_too_long(self) -> bool:
         """Whether its rule's limit for doing nothing has passed. A query that runs is not nothing."""
         limit, relay = self._decision.limits.idle, self._relay
@@ -228,7 +238,7 @@ class Connection:
         return Ended(
             f"the session to {self._target.name} has ended: {reason}",
             reason=reason,
-            details=(f"rule: {self._decision.rule} ({self._decision.place})",),
+            details=(*self._session.because, f"rule: {self._decision.rule} ({self._decision.place})"),
             hint=f"airtunnel connect {self._target.name}",
         )
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from airtunnel.audit.record import Event, Record
 from airtunnel.errors import ProtocolError, Temporary
 from airtunnel.gateway.ids import new_id
+from airtunnel.gateway.locks import find_lock
 from airtunnel.gateway.service import Service
 from airtunnel.model import Decision, Grant, Principal, Request, Tags, Target
 from airtunnel.policy.decide import survey
@@ -29,7 +30,7 @@ async def issue_grant(
     jti: the token's id, for the audit
 
     Raises Refused for the first target that is not allowed, ProtocolError for a request that makes no sense, Temporary while
-    the gateway drains, AuditUnavailable.
+    the gateway drains or as many sessions run as may, AuditUnavailable.
     """
     if service.draining:
         raise Temporary("the gateway is shutting down", hint="try again in a moment")
@@ -41,6 +42,10 @@ async def issue_grant(
             raise ProtocolError("a target's name has at most 63 printable characters")
     admitted = [await service.admit(Request(principal, name, asked.tags, source)) for name in names]
     now = service.clock()
+    try:
+        await service.store.roll.check(principal, service.caps(principal), "", now)
+    except Temporary as full:
+        raise await service.too_many(Request(principal, names[0], asked.tags, source), full) from full
     ends_at = now + min(decision.limits.duration for _, decision in admitted)
     valid_before = min(now + service.config.grant_ttl, until, ends_at)
     grant = Grant(new_id(now), principal, names, asked.tags, now, valid_before, ends_at)
@@ -57,16 +62,21 @@ async def issue_grant(
             decision=admitted[0][1],
             source=source,
             jti=jti,
+            login_until=until,
+            session_until=ends_at,
         )
     )
     granted = tuple(_granted(target, decision) for target, decision in admitted)
     return GrantReply(grant.session, certificate, principal.name, valid_before, ends_at, granted)
 
 
-def list_targets(service: Service, principal: Principal, source: str | None) -> Catalog:
+async def list_targets(service: Service, principal: Principal, source: str | None) -> Catalog:
     """Every target with the decision on it for this principal, now, without any tags. Not a request: it is not in the audit."""
-    entries = []
-    for name, decision in survey(service.policy, Request(principal, "", Tags(), source), service.clock()).items():
+    entries, now = [], service.clock()
+    locks = await service.store.locks.held(now)
+    for name, allowed in survey(service.policy, Request(principal, "", Tags(), source), now).items():
+        lock = find_lock(locks, principal, (name,))
+        decision = allowed if lock is None else service.locked(lock, name)
         target = service.policy.targets[name]
         request = Request(principal, name, Tags(), source)
         entries.append(

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from datetime import datetime
+from datetime import UTC, datetime
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32 in lower case: no i, l, o, u to misread over the telephone."""
@@ -18,3 +18,12 @@ def new_id(now: datetime) -> str:
 def is_id(text: str) -> bool:
     """Whether `text` has the form of an id."""
     return PATTERN.fullmatch(text) is not None
+
+
+def id_time(number: str) -> datetime:
+    """When an id was made, as its first 48 bits say."""
+    value = 0
+    for letter in number:
+        value = value << 5 | ALPHABET.index(letter)
+    # One that somebody made up may lie after the last year there is.
+    return datetime.fromtimestamp(min((value >> 80) / 1000, 250_000_000_000), UTC)

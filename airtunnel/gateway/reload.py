@@ -31,8 +31,11 @@ def watch_policy(service: Service, sessions: Sessions) -> Watch:
 
 
 async def take_policy(service: Service, sessions: Sessions) -> None:
-    """Let the policy in the files hold, also for sessions that run. Raises ConfigError, AuditUnavailable."""
-    policy = await asyncio.to_thread(read_policy, service.config.policy)
+    """Let the policy in the files hold, also for sessions that run.
+
+    Raises ConfigError, or a group of them; AuditUnavailable.
+    """
+    policy = await asyncio.to_thread(read_policy, service.config.policy, service.config.environment)
     # Written down before it holds: what cannot be recorded does not happen.
     await service.audit.write(
         Record(
@@ -52,9 +55,12 @@ async def take_policy(service: Service, sessions: Sessions) -> None:
     logger.info("policy: %d targets, %d rules; %d sessions ended by it", len(policy.targets), len(policy.rules), ended)
 
 
-def read_policy(path: Path) -> Policy:
-    """The policy at `path`, with each target's credential looked at. Raises ConfigError."""
-    policy = load_policy(path)
+def read_policy(path: Path, environment: str | None = None) -> Policy:
+    """The policy at `path`, with each target's credential looked at. Raises ConfigError, or a group of them.
+
+    environment: as in `load_policy`
+    """
+    policy = load_policy(path, environment)
     for target in policy.targets.values():
         check_options(target)
     return policy

@@ -67,19 +67,11 @@ class Gateway:
     @contextlib.asynccontextmanager
     async def open(cls, config: GatewayConfig) -> AsyncIterator["Gateway"]:
         """A gateway that accepts on both ports. Raises ConfigError, AddressTaken, and what its parts raise."""
-        policy = read_policy(config.policy)
+        policy = read_policy(config.policy, config.environment)
         authority = load_authority(config.authority)
         async with contextlib.AsyncExitStack() as stack:
             store = await stack.enter_async_context(Store.open(config.state))
-            audit = await stack.enter_async_context(
-                AuditLog.open(
-                    config.audit.file,
-                    fsync=config.audit.fsync,
-                    required=config.audit.required,
-                    gateway=config.name,
-                    clock=wall_clock,
-                )
-            )
+            audit = await stack.enter_async_context(AuditLog.open(config.audit, gateway=config.name, clock=wall_clock))
             service = Service(config, policy, authority, audit, store)
             leases = Leases(service)
             stack.push_async_callback(leases.aclose)
@@ -96,7 +88,9 @@ class Gateway:
         """Serve until `stop`; then running sessions get their time (`sessions: {drain: ...}`), or until the second `stop`."""
         await self._stopping.wait()
         waits = [asyncio.ensure_future(self.sessions.vacant()), asyncio.ensure_future(self._hurried.wait())]
-        await asyncio.wait(waits, timeout=self.service.config.drain.total_seconds(), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            waits, timeout=self.service.config.sessions.drain.total_seconds(), return_when=asyncio.FIRST_COMPLETED
+        )
         for wait in waits:
             wait.cancel()
 

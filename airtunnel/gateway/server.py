@@ -14,10 +14,11 @@ from airtunnel.errors import AirtunnelError, ProtocolError, Refused
 from airtunnel.gateway.authority import Authority, read_grant
 from airtunnel.gateway.connection import STARTUP_LIMIT, Connection
 from airtunnel.gateway.ids import is_id, new_id
+from airtunnel.gateway.locks import find_lock
 from airtunnel.gateway.service import Service
 from airtunnel.gateway.session import Session, Sessions
 from airtunnel.gateway.tasks import Tasks
-from airtunnel.model import EndReason, Grant, Protocol
+from airtunnel.model import EndReason, Protocol
 from airtunnel.tunnel.drive import drive
 from airtunnel.tunnel.stream import PACKET, WINDOW, ChannelEnd
 from airtunnel.wire import postgres
@@ -127,10 +128,8 @@ class Guest(asyncssh.SSHServer):
         self._connection = conn
         peer = conn.get_extra_info("peername")
         self._source = peer[0] if isinstance(peer, tuple) else None
-        if self._service.draining:
-            conn.abort()
-        else:
-            self._door.welcome(conn, self._source)
+        # Also while the gateway drains: only who has logged in can be told so.
+        self._door.welcome(conn, self._source)
 
     def begin_auth(self, username: str) -> bool:
         # The CAs of this moment, for this user name and no other: with `principals=` a certificate without principals matches
@@ -158,7 +157,7 @@ class Guest(asyncssh.SSHServer):
             # It came while the others were told to go, and would otherwise outlive them.
             self.cut(session.ended or EndReason.DRAINING)
             return
-        self._door.tasks.spawn(self._check_revoked(grant), f"looking up session {grant.session}")
+        self._door.tasks.spawn(self._check(session), f"looking up session {grant.session}")
 
     def connection_requested(
         self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
@@ -189,6 +188,7 @@ class Guest(asyncssh.SSHServer):
         number = new_id(self._service.clock())
         try:
             target, decision = await self._service.check_grant(session.grant, name, self._source, number)
+            await session.come_up(name)
         except AirtunnelError as error:
             return self._refuse(name, error)
         return self._once_open(Connection(self._service, session, target, decision, number, self._source).run)
@@ -212,11 +212,16 @@ class Guest(asyncssh.SSHServer):
 
         return ChannelEnd(lambda end: self._door.begin(whole(end), self._source))
 
-    async def _check_revoked(self, grant: Grant) -> None:
-        """No channel opens for a revoked grant anyway; its link is not to stay, either."""
+    async def _check(self, session: Session) -> None:
+        """No channel opens for a grant that was revoked or locked anyway; its link is not to stay, either."""
+        grant, store = session.grant, self._service.store
         try:
-            if await self._service.store.is_revoked(grant):
+            if await store.is_revoked(grant):
                 self.cut(EndReason.REVOKED)
+            elif find_lock(await store.locks.held(self._service.clock()), grant.principal, grant.targets) is not None:
+                self.cut(EndReason.LOCKED)
+            else:
+                await session.come_up(grant.targets[0])
         except AirtunnelError as error:
             logger.warning("session %s: %s", grant.session, error)
 

@@ -2,7 +2,8 @@
 
 enter     an SSH connection with the grant came up        (several may share a session)
 opened    written to the audit at the first channel
-end       expired, revoked, draining: every connection is told in its own protocol, then the links are cut
+come_up   on the roll, where the caps count it; so is what goes through it, and how much
+end       expired, revoked, locked: every connection is told in its own protocol, then the links are cut
 leave     the last link is gone: what was borrowed is given back, and the audit has the session's end
 """
 
@@ -10,14 +11,17 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from airtunnel.audit.record import Event, Record
 from airtunnel.errors import AirtunnelError, Temporary
+from airtunnel.gateway.follow import follow_store
 from airtunnel.gateway.ids import new_id
 from airtunnel.gateway.leases import Leases, instance
+from airtunnel.gateway.roll import Full, Running
 from airtunnel.gateway.service import Service
 from airtunnel.model import EndReason, Grant, Lease, Request, Target
 from airtunnel.policy.decide import decide
@@ -26,7 +30,7 @@ from airtunnel.wire.postgres import CancelRequest
 logger = logging.getLogger(__name__)
 
 TICK = timedelta(seconds=2)
-"""How often sessions are looked at: no timer tells that the wall clock moved, a window closed, or another gateway revoked."""
+"""How often sessions are looked at: no timer tells that the wall clock moved, or that a window closed."""
 
 
 class Tenant(Protocol):
@@ -37,6 +41,14 @@ class Tenant(Protocol):
 
     def idle_too_long(self) -> bool:
         """Whether its rule's limit for doing nothing has passed."""
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes so far: from the client, and to it."""
+
+    @property
+    def allowance(self) -> int | None:
+        """How many bytes its rule allows the session, both ways together."""
 
 
 class Link(Protocol):
@@ -54,6 +66,8 @@ class Session:
         self.source = source
         self.links: set[Link] = set()
         self.ended: EndReason | None = None
+        self.because: tuple[str, ...] = ()
+        """What else its clients are told of the end."""
         self._tenants: set[Tenant] = set()
         self._seated: set[Tenant] = set()
         self._vacant = asyncio.Event()
@@ -63,6 +77,9 @@ class Session:
         self._started: datetime | None = None
         self._opening = asyncio.Lock()
         self._borrowing = asyncio.Lock()
+        self._gone = (0, 0)
+        """Bytes of connections that are over."""
+        self._reported: Running | None = None
         self._borrowed: dict[str, tuple[Target, Lease]] = {}
         self._cancels: dict[CancelRequest, Callable[[], None]] = {}
 
@@ -75,6 +92,46 @@ class Session:
                 await self._service.store.put_session(self.grant, instance(self._service.config))
                 await self._record(Event.SESSION_OPENED)
                 self._started = self._service.clock()
+
+    async def come_up(self, name: str) -> None:
+        """Put the session on the roll of what runs, once. name: the target that it is wanted for, for the audit.
+
+        Raises Temporary if as many run as may.
+        """
+        service = self._service
+        async with self._opening:
+            if self._reported is not None or self.ended is not None:
+                return
+            one = Running(self.grant.session, instance(service.config), service.clock(), self.source)
+            principal = self.grant.principal
+            try:
+                await service.store.roll.enter(one, principal, service.caps(principal))
+            except Full as full:
+                request = Request(principal, name, self.grant.tags, self.source)
+                raise await service.too_many(request, full, session=self.grant.session) from full
+            self._reported = one
+
+    def news(self) -> Running | None:
+        """How the session stands on the roll from now on, if that is another way than was told last."""
+        if self._reported is None:
+            return None
+        up, down = self.traffic
+        one = replace(self._reported, connections=len(self._tenants), bytes_up=up, bytes_down=down)
+        if one == self._reported:
+            return None
+        self._reported = one
+        return one
+
+    @property
+    def traffic(self) -> tuple[int, int]:
+        """Bytes of all its connections so far: from clients, and to them."""
+        ways = [self._gone, *(tenant.traffic for tenant in self._tenants)]
+        return sum(up for up, _ in ways), sum(down for _, down in ways)
+
+    def used_up(self) -> bool:
+        """Whether as many bytes went through as the rule of one of its connections allows."""
+        allowances = [tenant.allowance for tenant in self._tenants]
+        return any(one is not None and sum(self.traffic) >= one for one in allowances)
 
     async def borrow(self, target: Target) -> Lease:
         """The session's credential of `target`: one for all its connections. Raises what Leases.borrow raises."""
@@ -101,6 +158,9 @@ class Session:
 
     def move_out(self, tenant: Tenant) -> None:
         """A connection is over, and written down."""
+        if tenant in self._tenants:
+            (up, down), (more_up, more_down) = self._gone, tenant.traffic
+            self._gone = up + more_up, down + more_down
         self._tenants.discard(tenant)
         if not self._tenants:
             self._vacant.set()
@@ -137,11 +197,11 @@ class Session:
         """The connections that have done nothing for longer than they may."""
         return [tenant for tenant in self._tenants if tenant.idle_too_long()]
 
-    async def end(self, reason: EndReason) -> None:
-        """End the session now: tell every connection, then cut the links."""
+    async def end(self, reason: EndReason, *because: str) -> None:
+        """End the session now: tell every connection, with what else is to be said, then cut the links."""
         if self.ended is not None:
             return
-        self.ended = reason
+        self.ended, self.because = reason, because
         logger.info("session %s ends: %s", self.grant.session, reason)
         async with asyncio.TaskGroup() as group:
             for tenant in tuple(self._tenants):
@@ -163,6 +223,16 @@ class Session:
                 await self._record(Event.SESSION_CLOSED, reason=self.ended, since=self._started)
             except AirtunnelError:
                 logger.exception("the end of session %s could not be written down", self.grant.session)
+        await self._go_down()
+
+    async def _go_down(self) -> None:
+        async with self._opening:
+            if self._reported is None:
+                return
+            try:
+                await self._service.store.roll.leave(self._reported)
+            except AirtunnelError as error:
+                logger.warning("session %s stays on the roll: %s", self.grant.session, error)
 
     async def _record(self, event: Event, *, reason: EndReason | None = None, since: datetime | None = None) -> None:
         now = self._service.clock()
@@ -182,6 +252,7 @@ class Session:
 
 async def close_lost(service: Service) -> None:
     """Write down the end of the sessions that an earlier process of this gateway did not live to end."""
+    await service.store.roll.clear(instance(service.config))
     for stored in await service.store.running(instance(service.config)):
         grant, now = stored.grant, service.clock()
         await service.audit.write(
@@ -232,20 +303,25 @@ class Sessions:
             self._closing.discard(session)
             self._changed.set()
 
+    def __iter__(self) -> Iterator[Session]:
+        """Those that have not been told to end."""
+        return iter([one for one in self._running.values() if one.ended is None])
+
     async def run(self) -> None:
-        """End what has expired, was revoked or idles, for ever."""
+        """End what has expired, was revoked or locked, idles or is used up, for ever."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(follow_store(self._service, self, group))
             while True:
                 now = self._service.clock()
-                for session in [one for one in self._running.values() if one.ended is None]:
+                for session in self:
                     if session.grant.ends_at <= now or not session.still_granted():
                         group.create_task(session.end(EndReason.EXPIRED))
-                    elif await self._service.store.is_revoked(session.grant):
-                        group.create_task(session.end(EndReason.REVOKED))
+                    elif session.used_up():
+                        group.create_task(session.end(EndReason.LIMIT))
                     for idler in session.idlers():
                         group.create_task(idler.end(EndReason.IDLE))
                 now = self._service.clock()
-                due = min((one.grant.ends_at - now for one in self._running.values() if one.ended is None), default=TICK)
+                due = min((one.grant.ends_at - now for one in self), default=TICK)
                 await self._change(min(due, TICK))
 
     async def end_where(self, choose: Callable[[Session], bool], reason: EndReason) -> int:

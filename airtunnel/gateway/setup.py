@@ -66,7 +66,7 @@ def check(path: Path) -> Checked:
     faults: list[AirtunnelError] = []
     policy = None
     try:
-        policy = load_policy(config.policy)
+        policy = load_policy(config.policy, config.environment)
         for target in policy.targets.values():
             try:
                 check_options(target)
@@ -74,6 +74,8 @@ def check(path: Path) -> Checked:
                 faults.append(error)
     except ConfigError as error:
         faults.append(error)
+    except ExceptionGroup as group:
+        faults.extend(one for one in group.exceptions if isinstance(one, AirtunnelError))
     for step in (
         lambda: load_authority(config.authority),
         lambda: _check_tls(config),

@@ -25,7 +25,7 @@ class Watch:
     """Follows files.
 
     complaint: what the log says before a fault, once for each
-    look: their state, called in a thread; load: makes them count, or raises an AirtunnelError
+    look: their state, called in a thread; load: makes them count, or raises an AirtunnelError, or a group of them
     seen: the state that counts already, None if that is not known
     """
 
@@ -60,10 +60,11 @@ class Watch:
     async def _loaded(self) -> bool:
         try:
             await self._load()
-        except AirtunnelError as error:
-            if str(error) != self._fault:
-                logger.error("%s: %s", self._complaint, error)
-            self._fault = str(error)
+        except (AirtunnelError, ExceptionGroup) as error:
+            told = "; ".join(map(str, error.exceptions if isinstance(error, ExceptionGroup) else (error,)))
+            if told != self._fault:
+                logger.error("%s: %s", self._complaint, told)
+            self._fault = told
             return False
         self._fault = ""
         return True

@@ -51,10 +51,10 @@ def _who(who: Who, principal: Principal) -> Iterator[Unmet]:
         yield Unmet("who", f"needs user {_either(who.users)}; you are {principal.name}")
     for claim, wanted in who.claims.items():
         has = _claim_values(principal.claims.get(claim))
-        if not set(wanted) & set(has):
-            yield Unmet(
-                "who", f"needs {claim} {_either(wanted)}; yours is {', '.join(map(cut, has[:SHOWN_MAX])) or 'not known'}"
-            )
+        if not any(claim_fits(value, pattern) for value in has for pattern in wanted):
+            like = "like " if any("*" in pattern for pattern in wanted) else ""
+            yours = ", ".join(map(cut, has[:SHOWN_MAX])) or "not known"
+            yield Unmet("who", f"needs {claim} {like}{_either(wanted)}; yours is {yours}")
     if who.kind and principal.kind is not who.kind:
         yield Unmet("who", f"needs a {who.kind}; you are a {principal.kind}")
     if who.issuers and principal.issuer not in who.issuers:
@@ -71,6 +71,11 @@ def _tags(rule: Rule, tags: Tags) -> Iterator[Unmet]:
     for tag in rule.require:
         if not said.get(tag, "").strip():
             yield Unmet("require", f"needs a {tag} (--{tag})" if tag in ("reason", "ticket") else f"needs tag {tag}", tag)
+
+
+def claim_fits(value: str, pattern: str) -> bool:
+    """Whether a claim's value is what the policy wrote, where `*` stands for any text, also for none."""
+    return fnmatchcase(value, pattern.replace("[", "[[]").replace("?", "[?]"))
 
 
 def _claim_values(value: object) -> tuple[str, ...]:

@@ -1,118 +1,33 @@
-"""The policy's language: from the nodes of a file to targets and rules."""
+"""The language of rules: from an item of `rules` to a rule.
 
-import re
-from collections.abc import Mapping
+Each table is a Form, which is what reads it and what the published schema says of it.
+"""
+
+from collections.abc import Iterator
 from datetime import time
-from ipaddress import ip_interface
-from zoneinfo import ZoneInfo, available_timezones
 
 from airtunnel.config.document import Node, Scalar, fault
-from airtunnel.config.table import Table, address, choice, count, duration, likely, path, prose, raw, some, text, texts, whole
+from airtunnel.config.table import Table, likely, raw
 from airtunnel.config.values import cut
-from airtunnel.model import TAG_NAMES, CredentialSpec, Limits, PrincipalKind, Protocol, Target
-from airtunnel.policy.rules import NAME, Effect, Network, Rule, When, Who
+from airtunnel.errors import ConfigError
+from airtunnel.model import Limits, PrincipalKind
+from airtunnel.policy import kinds
+from airtunnel.policy.form import Entry, Form, Key, Kind
+from airtunnel.policy.rules import Effect, Rule, When, Who
 
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-
-def name(node: Node) -> str:
-    """The name of a target, a rule or a credential source."""
-    word = raw(node)
-    if not NAME.fullmatch(word):
-        raise fault(node, f"`{cut(word)}` is no name; names are a-z, 0-9, `.`, `_`, `-`, at most 63 characters")
-    return word
-
-
-def read_target(key: Scalar, node: Node) -> Target:
-    """The target under `key`, which is its name."""
-    table = Table(node)
-    where = table.need("address", address)
-    protocol = table.need("protocol", choice(Protocol))
-    tls, ca, server = table.take("tls", _tls, (not where.path, None, None))
-    if tls and where.path:
-        raise table.fault("tls", "a unix socket has no TLS; leave `tls` out")
-    credential = table.take("credential", _credential, None)
-    if credential and protocol is Protocol.TCP:
-        raise table.fault("credential", "the gateway can log in for a client only where it knows the protocol, not in tcp")
-    target = Target(
-        name=name(key),
-        protocol=protocol,
-        address=where,
-        place=key.place,
-        database=table.take("database", text, None),
-        description=table.take("description", prose, ""),
-        labels=table.take("labels", _labels, {}),
-        credential=credential,
-        airflow_connection=table.take("airflow", whole(lambda inner: inner.need("connection", text)), None),
-        tls=tls,
-        tls_ca=ca,
-        tls_name=server,
-    )
-    table.done()
-    return target
-
-
-def _labels(node: Node) -> Mapping[str, str]:
-    return {key.text: text(value) for key, value in Table(node).entries()}
-
-
-def _tls(node: Node) -> tuple[bool, str | None, str | None]:
-    if isinstance(node, Scalar):
-        if raw(node) != "off":
-            raise fault(node, "`tls` is off, or a table of verify, ca and name")
-        return False, None, None
-    table = Table(node)
-    if (verify := table.take("verify", raw, "full")) != "full":
-        raise table.fault("verify", f"`verify` is full, not `{cut(verify)}`: an unverified server could be anybody")
-    ca = table.take("ca", path, None)
-    server = table.take("name", text, None)
-    table.done()
-    return True, None if ca is None else str(ca), server
-
-
-def _credential(node: Node) -> CredentialSpec:
-    """A source and its options. An option named `path` or `*_file` is a path, taken from the file's directory."""
-    table = Table(node)
-    source = table.need("source", name)
-    options = {key.text: str(path(value)) if _is_path(key.text) else text(value) for key, value in table.entries()}
-    return CredentialSpec(source, options, node.place)
-
-
-def _is_path(option: str) -> bool:
-    return option == "path" or option.endswith("_file")
-
-
-def read_rule(node: Node) -> Rule:
-    """One item of `rules`."""
-    return whole(_rule)(node)
-
-
-def _rule(table: Table) -> Rule:
-    rule = table.need("name", name)
-    if rule == "default":
-        raise table.fault("name", "no rule may be called `default`: it is what decides when no rule does")
-    effect = table.need("effect", choice(Effect))
-    if "targets" not in table and "labels" not in table:
-        raise table.fault(
-            "name", f'{rule} does not say what it is about: `targets: [...]`, `labels: {{...}}`, or `targets: "*"`'
-        )
-    if effect is Effect.DENY:
-        for key in ("require", "limits"):
-            if key in table:
-                raise table.fault(key, f"`{key}` has no meaning in a rule that denies")
-    return Rule(
-        name=rule,
-        effect=effect,
-        place=table.place,
-        who=table.need("who", _who),
-        targets=table.take("targets", texts, ()),
-        labels=table.take("labels", _choices, {}),
-        tags=table.take("tags", _tags, {}),
-        require=table.take("require", _require, ()),
-        when=table.take("when", whole(_when), None),
-        networks=table.take("from", some(_network), ()),
-        limits=table.take("limits", whole(_limits), Limits()),
-    )
+GROUPS = Key("groups", kinds.EXACT, "Groups of the login, of which one must be there. To the letter.")
+USERS = Key(
+    "users", kinds.EXACT, "Names of the login (for people mostly the e-mail address), of which one must be it. To the letter."
+)
+CLAIMS = Key(
+    "claims",
+    kinds.WANTED,
+    "Claims of the token, all of which must have one of the values. `*` stands for any text: `ref: refs/heads/release/*`; "
+    "all else is compared to the letter. The gateway knows the claims that its provider's `keep` names.",
+)
+KIND = Key("kind", kinds.word_of(PrincipalKind), "Only people, or only workloads.")
+ISSUER = Key("issuer", kinds.EXACT, "Issuers of the token, of which one must be it. To the letter.")
+WHO_TABLE = Form((GROUPS, USERS, CLAIMS, KIND, ISSUER), more={"minProperties": 1})
 
 
 def _who(node: Node) -> Who:
@@ -120,105 +35,107 @@ def _who(node: Node) -> Who:
         if raw(node) != "anyone":
             raise fault(node, "`who` is a table of groups, users, claims, kind and issuer; or the word anyone")
         return Who()
-    table = Table(node)
-    if not table.node.entries:
+    if not Table(node).node.entries:
         raise fault(node, "`who` is empty; if everybody is meant: `who: anyone`")
-    who = Who(
-        groups=table.take("groups", texts, ()),
-        users=table.take("users", texts, ()),
-        claims=table.take("claims", _choices, {}),
-        kind=table.take("kind", choice(PrincipalKind), None),
-        issuers=table.take("issuer", texts, ()),
+    entry = WHO_TABLE.read(node)
+    return Who(
+        groups=entry.get(GROUPS, ()),
+        users=entry.get(USERS, ()),
+        claims=entry.get(CLAIMS, {}),
+        kind=entry.get(KIND, None),
+        issuers=entry.get(ISSUER, ()),
     )
-    table.done()
-    return who
 
 
-def _choices(node: Node) -> Mapping[str, tuple[str, ...]]:
-    """Keys of the writer's own, each with the values of which one must fit."""
-    table = Table(node)
-    if not table.node.entries:
-        raise fault(node, f"`{node.key}` is empty")
-    return {key.text: texts(value) for key, value in table.entries()}
+SPANS = Key("days", kinds.DAY_SPANS, "Days, or spans of them: `[mon-fri, sun]`. Every day if it is left out.")
+HOURS = Key("hours", kinds.HOURS, "From and to, on the zone's clock; `22:00-06:00` belongs to the day on which it begins.")
+ZONE = Key("timezone", kinds.ZONE, "Whose clock it is.", needed=True)
 
 
-def _tags(node: Node) -> Mapping[str, tuple[str, ...]]:
-    for key, _ in Table(node).entries():
-        _tag(key, key.text)
-    return _choices(node)
+def _when_checks(entry: Entry) -> Iterator[ConfigError]:
+    if ZONE in entry and SPANS not in entry and HOURS not in entry:
+        yield entry.fault(ZONE, "`when` says neither `days` nor `hours`")
 
 
-def _require(node: Node) -> tuple[str, ...]:
-    tags = texts(node)
-    for tag in tags:
-        _tag(node, tag)
-    return tuple(dict.fromkeys(tags))
+WHEN_TABLE = Form((SPANS, HOURS, ZONE), _when_checks, {"anyOf": [{"required": ["days"]}, {"required": ["hours"]}]})
 
 
-def _tag(node: Node, tag: str) -> None:
-    if tag not in TAG_NAMES:
-        raise fault(node, f"there is no tag `{cut(tag)}`; tags are {', '.join(TAG_NAMES)}{likely(tag, TAG_NAMES)}")
+def _when(entry: Entry) -> When:
+    spans = entry.get(SPANS, ())
+    start, end, hours = entry.get(HOURS, (time(0), time(0), ""))
+    zone = entry.need(ZONE)
+    days = frozenset().union(*(span for span, _ in spans)) if spans else frozenset(range(7))
+    parts = (",".join(word for _, word in spans), hours, zone.key)
+    return When(zone, days, start, end, " ".join(part for part in parts if part))
 
 
-def _limits(table: Table) -> Limits:
-    plain = Limits()
+DURATION = Key("duration", kinds.LENGTH, "How long a session may last; an hour if it is left out.")
+IDLE = Key("idle", kinds.LENGTH, "End a connection on which nothing was said for so long.")
+CONNECTIONS = Key("connections", kinds.COUNT, "How many connections a session may have at a time.")
+BYTES = Key("bytes", kinds.SIZE, "How much a session may carry, both ways together: 500MB, 10GB, 1GiB.")
+LIMITS_TABLE = Form((DURATION, IDLE, CONNECTIONS, BYTES))
+
+
+def _limits(entry: Entry) -> Limits:
     return Limits(
-        duration=table.take("duration", duration, plain.duration),
-        idle=table.take("idle", duration, None),
-        connections=table.take("connections", count, None),
+        duration=entry.get(DURATION, Limits().duration),
+        idle=entry.get(IDLE, None),
+        connections=entry.get(CONNECTIONS, None),
+        bytes=entry.get(BYTES, None),
     )
 
 
-def _network(node: Node) -> Network:
-    written = text(node)
-    try:
-        interface = ip_interface(written)
-    except ValueError as error:
-        raise fault(node, f"`{cut(written)}` is not a network like 10.0.0.0/8") from error
-    network: Network = interface.network
-    if interface.ip != network.network_address:
-        raise fault(node, f"`{written}` has bits outside its mask; did you mean `{network}`?")
-    return network
+NAME = Key("name", kinds.RULE_NAME, "What refusals and the audit call this rule.", needed=True)
+EFFECT = Key("effect", kinds.word_of(Effect), "A rule that denies wins over all that allow.", needed=True)
+WHO = Key(
+    "who",
+    Kind(_who, {"anyOf": [{"const": "anyone"}, WHO_TABLE.schema]}),
+    "Whom the rule is about: all that is said must fit. `anyone` must be said.",
+    needed=True,
+)
+TARGETS = Key("targets", kinds.TEXTS, "Names of targets, or patterns with `*`, `?` and `[ab]`.")
+SELECT = Key("labels", kinds.WANTED, "Labels that the target must have, each with one of the values.")
+TAGS = Key("tags", kinds.TAGS, "Patterns (`*`, `?`, `[ab]`) for what the request says about its purpose.")
+REQUIRE = Key("require", kinds.TAG_LIST, "Tags that must be said, whatever they say: `[reason]`, `[ticket]`.")
+WHEN = Key("when", WHEN_TABLE.kind(_when), "A weekly window.")
+FROM = Key("from", kinds.some_of(kinds.NETWORK), "Networks of which the client must be in one.")
+LIMITS = Key("limits", LIMITS_TABLE.kind(_limits), "How much a session may have.")
 
 
-def _when(table: Table) -> When:
-    if not {"days", "hours"} & {key.text for key, _ in table.node.entries}:
-        raise table.fault("timezone", "`when` says neither `days` nor `hours`")
-    days = table.take("days", _days, (frozenset(range(7)), ""))
-    start, end, hours = table.take("hours", _hours, (time(0), time(0), ""))
-    zone = table.need("timezone", _zone)
-    return When(zone, days[0], start, end, " ".join(part for part in (days[1], hours, zone.key) if part))
+def _rule_checks(entry: Entry) -> Iterator[ConfigError]:
+    if TARGETS not in entry and SELECT not in entry and not any(likely(one, ("targets", "labels")) for one in entry.unknown):
+        about = '`targets: [...]`, `labels: {...}`, or `targets: "*"`'
+        yield entry.fault(NAME, f"{cut(entry.get(NAME, 'the rule'))} does not say what it is about: {about}")
+    if entry.get(EFFECT, None) is Effect.DENY:
+        for key in (REQUIRE, LIMITS):
+            if key in entry:
+                yield entry.fault(key, f"`{key.name}` has no meaning in a rule that denies")
 
 
-def _days(node: Node) -> tuple[frozenset[int], str]:
-    found: set[int] = set()
-    for written in texts(node):
-        first, dash, last = written.partition("-")
-        for day in (first, last) if dash else (first,):
-            if day not in DAYS:
-                raise fault(node, f"`{cut(written)}` is no day; say mon, tue, wed, thu, fri, sat, sun or a span like mon-fri")
-        begin, end = DAYS.index(first), DAYS.index(last or first)
-        found.update((begin + step) % 7 for step in range((end - begin) % 7 + 1))
-    return frozenset(found), ",".join(texts(node))
+RULE = Form(
+    (NAME, EFFECT, WHO, TARGETS, SELECT, TAGS, REQUIRE, WHEN, FROM, LIMITS),
+    _rule_checks,
+    {
+        "anyOf": [{"required": ["targets"]}, {"required": ["labels"]}],
+        "if": {"properties": {"effect": {"const": "deny"}}, "required": ["effect"]},
+        "then": {"properties": {"require": False, "limits": False}},
+    },
+)
 
 
-def _hours(node: Node) -> tuple[time, time, str]:
-    written = text(node)
-    parts = re.fullmatch(r"([01][0-9]|2[0-3]):([0-5][0-9])-(?:([01][0-9]|2[0-3]):([0-5][0-9])|24:00)", written)
-    if not parts:
-        raise fault(node, f"`{cut(written)}` is not hours like 08:00-18:00")
-    first, second, third, fourth = (int(part or 0) for part in parts.groups())
-    start, end = time(first, second), time(third, fourth)
-    if start == end and not written.endswith("24:00"):
-        raise fault(node, f"`{written}` begins and ends at once; for the whole day say 00:00-24:00")
-    return start, end, written
-
-
-def _zone(node: Node) -> ZoneInfo:
-    written = text(node)
-    try:
-        return ZoneInfo(written)
-    except (ValueError, OSError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
-        zones = available_timezones()
-        guess = likely(written, zones) if zones else "; this machine has no time zones: pip install tzdata"
-        raise fault(node, f"there is no time zone `{cut(written)}`{guess}") from error
+def read_rule(node: Node) -> Rule:
+    """One item of `rules`. Raises ConfigError, or an ExceptionGroup of several."""
+    entry = RULE.read(node)
+    return Rule(
+        name=entry.need(NAME),
+        effect=entry.need(EFFECT),
+        place=node.place,
+        who=entry.need(WHO),
+        targets=entry.get(TARGETS, ()),
+        labels=entry.get(SELECT, {}),
+        tags=entry.get(TAGS, {}),
+        require=tuple(dict.fromkeys(entry.get(REQUIRE, ()))),
+        when=entry.get(WHEN, None),
+        networks=entry.get(FROM, ()),
+        limits=entry.get(LIMITS, Limits()),
+    )

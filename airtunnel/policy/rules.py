@@ -14,6 +14,9 @@ from airtunnel.model import Limits, Place, PrincipalKind, Target
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 """What a target or rule may be called: it must fit into an SSH host field, a file name and an environment variable."""
 
+ENVIRONMENT = "env"
+"""The label of a target that says in which environment it stands."""
+
 Network: TypeAlias = IPv4Network | IPv6Network
 
 
@@ -27,6 +30,7 @@ class Who:
     """Whom a rule is about. Several fields: all must fit. Several values in a field: any of them.
 
     All are compared to the letter: two accounts may differ in nothing but case (`main` and `Main` are two branches).
+    Only in the values of claims `*` stands for any text: `repo:acme/dags:*`. The proof of a workload is made of such parts.
     With no field set it is everybody, which a file must say as `anyone`.
     """
 
@@ -77,9 +81,11 @@ class Policy:
     """Everything that was read. Targets and rules in the order of the files, which are in alphabetical order.
 
     place: the first file, line 1; commit: the git commit of the files, with `-dirty` if they differ from it, where known
+    groups: the groups that there are, as the files say; empty if they do not
     """
 
     targets: Mapping[str, Target]
     rules: tuple[Rule, ...]
     place: Place
     commit: str | None = None
+    groups: frozenset[str] = frozenset()

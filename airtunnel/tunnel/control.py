@@ -1,4 +1,4 @@
-"""The client of the gateway's HTTPS API: grants, the list of targets, the end of everything."""
+"""The client of the gateway's HTTPS API: grants, the list of targets, sessions and locks, the end of everything."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,14 +6,26 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
 
-from airtunnel.errors import AirtunnelError, LoginRequired, ProtocolError, Refused, Temporary, Unreachable
+from airtunnel.errors import (
+    AirtunnelError,
+    Forbidden,
+    LoginRequired,
+    NotFound,
+    ProtocolError,
+    Refused,
+    Temporary,
+    Unreachable,
+)
 from airtunnel.identity.answer import Answer
 from airtunnel.identity.http import http_client, send
 from airtunnel.identity.present import Presented
 from airtunnel.identity.proof import headers
 from airtunnel.model import Tags
 from airtunnel.wire.control import Catalog, GrantReply, GrantRequest
+from airtunnel.wire.refusal import PATH, Told
+from airtunnel.wire.sessions import Killed, LockList, LockRequest, LockSet, SessionList
 
 if TYPE_CHECKING:
     import asyncssh
@@ -56,9 +68,37 @@ class Control:
         """Who I am there, and every target with what the policy says of it."""
         return Catalog.decode(await self._call("GET", "/v1/targets", shown))
 
+    async def refusal(self, shown: Presented, request: str) -> Told:
+        """A refusal of mine, by its request's id, told once more. Raises NotFound if the gateway knows none."""
+        return Told.decode(await self._call("GET", f"{PATH}{request}", shown))
+
     async def log_out(self, shown: Presented) -> None:
         """End every session of mine at the gateway."""
         await self._call("POST", "/v1/logout", shown)
+
+    async def sessions(self, shown: Presented, *, everybody: bool = False) -> SessionList:
+        """My sessions, or everybody's. Raises Forbidden if those are not for me."""
+        return SessionList.decode(await self._call("GET", f"/v1/sessions{'?all=1' if everybody else ''}", shown))
+
+    async def kill(self, shown: Presented, session: str) -> Killed:
+        """End one session. Raises NotFound if there is no such one of mine (or, for an admin, at all)."""
+        return Killed.decode(await self._call("DELETE", f"/v1/sessions/{quote(session, safe='')}", shown))
+
+    async def kill_all(self, shown: Presented) -> Killed:
+        """End all sessions of mine, and stay logged in."""
+        return Killed.decode(await self._call("DELETE", "/v1/sessions", shown))
+
+    async def locks(self, shown: Presented) -> LockList:
+        """The locks that hold. Raises Forbidden for who is no admin, as the next two do."""
+        return LockList.decode(await self._call("GET", "/v1/locks", shown))
+
+    async def lock(self, shown: Presented, asked: LockRequest) -> LockSet:
+        """Lock."""
+        return LockSet.decode(await self._call("POST", "/v1/locks", shown, asked.encode()))
+
+    async def unlock(self, shown: Presented, kind: str, name: str) -> None:
+        """Lift a lock. Raises NotFound if there is none."""
+        await self._call("DELETE", f"/v1/locks?{urlencode({'kind': kind, 'name': name})}", shown)
 
     async def _call(
         self, method: str, path: str, shown: Presented, body: bytes | None = None, *, ssh_key: str | None = None
@@ -87,6 +127,10 @@ class Control:
         match answer.status:
             case 403 if code == Refused.code:
                 return Refused.from_json(body)
+            case 403:
+                return Forbidden(f"{self.gateway}: {message}", hint=hint, details=details)
+            case 404:
+                return NotFound(f"{self.gateway}: {message}", hint=hint, details=details)
             case 401:
                 return LoginRequired(message, hint=f"airtunnel login {self.gateway}", details=details)
             case 503:

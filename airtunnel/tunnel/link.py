@@ -72,9 +72,10 @@ async def open_link(published: Published, granted: Granted) -> Link:
     certificate = asyncssh.import_certificate(reply.certificate)
     authorities = [asyncssh.import_public_key(line) for line in published.host_cas]
     where = f"{published.ssh_host}:{published.ssh_port}"
+    link = Link()
     try:
-        _, client = await asyncssh.create_connection(
-            Link,
+        await asyncssh.create_connection(
+            lambda: link,
             published.ssh_host,
             published.ssh_port,
             username=reply.session,
@@ -100,7 +101,9 @@ async def open_link(published: Published, granted: Granted) -> Link:
         raise Unreachable(
             f"gateway {where} (ssh) does not answer: {cause.lower()}", hint="does a firewall let this port through?"
         ) from error
-    return cast(Link, client)  # what the factory made
+    if link.over.is_set():  # it was accepted, and ended at once
+        raise link.error or Unreachable(f"the link to {where} broke")
+    return link
 
 
 SETTINGS: dict[str, Any] = {  # Any: asyncssh's options, each of its own type

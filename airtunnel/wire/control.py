@@ -4,25 +4,22 @@ GET  /.well-known/airtunnel                                   -> Published    (n
 GET  /v1/targets         Authorization: Bearer                -> Catalog      who I am, what I may reach, why not the rest
 POST /v1/grants          Authorization: Bearer, GrantRequest  -> GrantReply   201, or 403 problem+json with a refusal
 POST /v1/logout          Authorization: Bearer                -> 204          ends every session of this principal
+     /v1/sessions, /v1/locks                                  wire/sessions.py has their bodies
 
 Unknown fields are ignored, so that either side may be the newer one; a missing or wrong one is a ProtocolError.
 """
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from airtunnel.errors import ProtocolError, Refused
 from airtunnel.model import TAG_NAMES, BrowserClient, Tags
+from airtunnel.wire.body import MAX_BODY as MAX_BODY
+from airtunnel.wire.body import Json, decode, dump, mapping, number, optional, text, texts, time, word
 
 WELL_KNOWN = "/.well-known/airtunnel"
-MAX_BODY = 64 * 1024
-"""Bytes. A grant request holds a public key and tags; nothing honest is larger."""
-
-Json = Mapping[str, Any]  # Any: what json.loads gives
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,34 +67,34 @@ class Published:
     workloads: tuple[WorkloadIssuer, ...] = ()
 
     def encode(self) -> bytes:
-        return _dump(asdict(self))
+        return dump(asdict(self))
 
     @classmethod
     def decode(cls, data: bytes) -> "Published":
-        return _decode(
+        return decode(
             data,
             "the gateway's published configuration",
             lambda body: cls(
-                name=_text(body, "name"),
-                issuer=_text(body, "issuer"),
-                client_id=_text(body, "client_id"),
-                scopes=_texts(body, "scopes"),
-                flows=_texts(body, "flows"),
-                token=_text(body, "token"),
-                ssh_host=_text(body, "ssh_host"),
-                ssh_port=_number(body, "ssh_port"),
-                host_cas=_texts(body, "host_cas"),
-                version=_text(body, "version"),
-                client_secret=_optional(body, "client_secret"),
-                provider=_optional(body, "provider") or "oidc",
-                binding=_optional(body, "binding") or "none",
+                name=text(body, "name"),
+                issuer=text(body, "issuer"),
+                client_id=text(body, "client_id"),
+                scopes=texts(body, "scopes"),
+                flows=texts(body, "flows"),
+                token=text(body, "token"),
+                ssh_host=text(body, "ssh_host"),
+                ssh_port=number(body, "ssh_port"),
+                host_cas=texts(body, "host_cas"),
+                version=text(body, "version"),
+                client_secret=optional(body, "client_secret"),
+                provider=optional(body, "provider") or "oidc",
+                binding=optional(body, "binding") or "none",
                 browser=_browser(body.get("browser")),
-                request=_mapping(body, "request"),
-                endpoints=_mapping(body, "endpoints"),
-                pages=_texts(body, "pages") if body.get("pages") else (),
-                ca=_optional(body, "ca"),
+                request=mapping(body, "request"),
+                endpoints=mapping(body, "endpoints"),
+                pages=texts(body, "pages") if body.get("pages") else (),
+                ca=optional(body, "ca"),
                 workloads=tuple(
-                    WorkloadIssuer(_text(one, "issuer"), _text(one, "provider"), _text(one, "audience"))
+                    WorkloadIssuer(text(one, "issuer"), text(one, "provider"), text(one, "audience"))
                     for one in body.get("workloads") or ()
                 ),
             ),
@@ -113,15 +110,15 @@ class GrantRequest:
     tags: Tags = field(default_factory=Tags)
 
     def encode(self) -> bytes:
-        return _dump({"targets": self.targets, "public_key": self.public_key, "tags": self.tags.said()})
+        return dump({"targets": self.targets, "public_key": self.public_key, "tags": self.tags.said()})
 
     @classmethod
     def decode(cls, data: bytes) -> "GrantRequest":
-        return _decode(
+        return decode(
             data,
             "the grant request",
             lambda body: cls(
-                targets=_texts(body, "targets"), public_key=_text(body, "public_key"), tags=tags_from(body.get("tags", {}))
+                targets=texts(body, "targets"), public_key=text(body, "public_key"), tags=tags_from(body.get("tags", {}))
             ),
         )
 
@@ -151,19 +148,19 @@ class GrantReply:
 
     def encode(self) -> bytes:
         times = {"valid_before": self.valid_before.isoformat(), "ends_at": self.ends_at.isoformat()}
-        return _dump(asdict(self) | times)
+        return dump(asdict(self) | times)
 
     @classmethod
     def decode(cls, data: bytes) -> "GrantReply":
-        return _decode(
+        return decode(
             data,
             "the gateway's grant",
             lambda body: cls(
-                session=_word(body, "session"),
-                certificate=_text(body, "certificate"),
-                who=_text(body, "who"),
-                valid_before=_time(body, "valid_before"),
-                ends_at=_time(body, "ends_at"),
+                session=word(body, "session"),
+                certificate=text(body, "certificate"),
+                who=text(body, "who"),
+                valid_before=time(body, "valid_before"),
+                ends_at=time(body, "ends_at"),
                 targets=tuple(_granted(one) for one in body["targets"]),
             ),
         )
@@ -199,17 +196,17 @@ class Catalog:
             | {"labels": dict(one.labels), "refusal": one.refusal.as_json() if one.refusal else None}
             for one in self.targets
         ]
-        return _dump({"who": self.who, "issuer": self.issuer, "groups": self.groups, "targets": targets})
+        return dump({"who": self.who, "issuer": self.issuer, "groups": self.groups, "targets": targets})
 
     @classmethod
     def decode(cls, data: bytes) -> "Catalog":
-        return _decode(
+        return decode(
             data,
             "the gateway's list of targets",
             lambda body: cls(
-                who=_text(body, "who"),
-                issuer=_text(body, "issuer"),
-                groups=_texts(body, "groups"),
+                who=text(body, "who"),
+                issuer=text(body, "issuer"),
+                groups=texts(body, "groups"),
                 targets=tuple(_entry(one) for one in body["targets"]),
             ),
         )
@@ -234,53 +231,6 @@ def tags_from(said: Json) -> Tags:
     return Tags(**known)
 
 
-def _decode(data: bytes, what: str, build: Callable[[Json], T]) -> T:
-    """What `build` makes of the JSON object in `data`; any mismatch becomes a ProtocolError that names `what`."""
-    if len(data) > MAX_BODY * 16:
-        raise ProtocolError(f"{what} is too large: {len(data)} bytes")
-    try:
-        body = json.loads(data)
-        if not isinstance(body, dict):
-            raise ProtocolError(f"{what} is not a JSON object")
-        return build(body)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ProtocolError(f"{what} does not have the expected form: {type(error).__name__}: {error}") from error
-
-
-def _dump(body: Json) -> bytes:
-    return json.dumps(body, separators=(",", ":"), default=dict).encode()
-
-
-def _text(body: Json, name: str) -> str:
-    if not isinstance(value := body[name], str):
-        raise TypeError(f"{name} is not a text")
-    return value
-
-
-def _word(body: Json, name: str) -> str:
-    """A text that may stand in other programs' files and command lines: at most 64 letters and digits."""
-    if not (value := _text(body, name)).isascii() or not value.isalnum() or len(value) > 64:
-        raise ValueError(f"{name} is not a word")
-    return value
-
-
-def _optional(body: Json, name: str) -> str | None:
-    return None if body.get(name) is None else _text(body, name)
-
-
-def _texts(body: Json, name: str) -> tuple[str, ...]:
-    if not isinstance(value := body[name], list) or not all(isinstance(one, str) for one in value):
-        raise TypeError(f"{name} is not a list of texts")
-    return tuple(value)
-
-
-def _mapping(body: Json, name: str) -> dict[str, str]:
-    value = body.get(name) or {}
-    if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
-        raise TypeError(f"{name} is not an object of texts")
-    return value
-
-
 def _browser(body: Json | None) -> BrowserClient:
     plain = BrowserClient()
     if body is None:
@@ -288,10 +238,10 @@ def _browser(body: Json | None) -> BrowserClient:
     ports = tuple(_port(one) for one in body.get("ports") or plain.ports)
     return BrowserClient(
         ports=ports,
-        host=_optional(body, "host") or plain.host,
-        path=_optional(body, "path") or plain.path,
-        client_id=_optional(body, "client_id"),
-        client_secret=_optional(body, "client_secret"),
+        host=optional(body, "host") or plain.host,
+        path=optional(body, "path") or plain.path,
+        client_id=optional(body, "client_id"),
+        client_secret=optional(body, "client_secret"),
     )
 
 
@@ -301,40 +251,27 @@ def _port(value: object) -> int:
     return value
 
 
-def _number(body: Json, name: str) -> int:
-    if not isinstance(value := body[name], int):
-        raise TypeError(f"{name} is not a whole number")
-    return value
-
-
-def _time(body: Json, name: str) -> datetime:
-    moment = datetime.fromisoformat(_text(body, name))
-    if moment.tzinfo is None:
-        raise ValueError(f"{name} has no time zone")
-    return moment
-
-
 def _granted(body: Json) -> GrantedTarget:
     return GrantedTarget(
-        name=_text(body, "name"),
-        protocol=_text(body, "protocol"),
-        rule=_text(body, "rule"),
-        place=_text(body, "place"),
-        database=_optional(body, "database"),
-        airflow_connection=_optional(body, "airflow_connection"),
+        name=text(body, "name"),
+        protocol=text(body, "protocol"),
+        rule=text(body, "rule"),
+        place=text(body, "place"),
+        database=optional(body, "database"),
+        airflow_connection=optional(body, "airflow_connection"),
     )
 
 
 def _entry(body: Json) -> CatalogEntry:
     refusal = body.get("refusal")
     return CatalogEntry(
-        name=_text(body, "name"),
-        protocol=_text(body, "protocol"),
-        description=_text(body, "description"),
+        name=text(body, "name"),
+        protocol=text(body, "protocol"),
+        description=text(body, "description"),
         labels=dict(body["labels"]),
-        database=_optional(body, "database"),
-        airflow_connection=_optional(body, "airflow_connection"),
-        rule=_text(body, "rule"),
-        place=_text(body, "place"),
+        database=optional(body, "database"),
+        airflow_connection=optional(body, "airflow_connection"),
+        rule=text(body, "rule"),
+        place=text(body, "place"),
         refusal=None if refusal is None else Refused.from_json(refusal),
     )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airtunnel.audit.chain import GENESIS, MAX_LINE, Fault, encode, link, verify
+from airtunnel.audit.chain import GENESIS, MAX_LINE, START, Fault, Position, encode, link, verify
 
 Edit = tuple[int, Fault]
 
@@ -55,12 +55,20 @@ def test_an_edited_line_is_found(at: int) -> None:
     lines = make_lines(5)
     lines[at] = lines[at].replace(b'"test"', b'"tost"')
     assert found(lines) == (at + 1, Fault.EDITED)
+    assert (verify(lines).count, verify(lines).end) == (at, verify(make_lines(at)).end)
 
 
 def test_an_edited_number_is_found() -> None:
     lines = make_lines(4)
     lines[2] = lines[2].replace(b'"seq":2', b'"seq":7')
     assert found(lines) == (3, Fault.EDITED)
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_an_edited_hash_is_found_in_the_line_that_was_edited(at: int) -> None:
+    lines = make_lines(4)
+    lines[at] = lines[at].replace(b'"prev":"', b'"prev":"0')
+    assert found(lines) == (at + 1, Fault.EDITED)
 
 
 def test_an_edited_first_hash_is_found() -> None:
@@ -83,6 +91,20 @@ def test_swapped_lines_are_found(one: int, other: int) -> None:
     assert found(lines) == (one + 1, Fault.SWAPPED)
 
 
+@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("seq", [0, 2, 9])
+def test_a_line_put_in_is_found(at: int, seq: int) -> None:
+    lines = make_lines(5)
+    foreign, _ = link(encode({"time": "t", "event": "foreign"}), seq, "f" * 64)
+    assert found([*lines[:at], foreign, *lines[at:]]) == (at + 1, Fault.INSERTED)
+
+
+def test_a_line_put_in_with_the_right_hash_is_found() -> None:
+    lines = make_lines(5)
+    foreign, _ = link(encode({"time": "t", "event": "foreign"}), 2, sha256(lines[1][:-1]).hexdigest())
+    assert found([*lines[:2], foreign, *lines[2:]]) == (3, Fault.INSERTED)
+
+
 def test_a_repeated_line_is_found() -> None:
     lines = make_lines(3)
     assert found([*lines, lines[1]]) == (4, Fault.SWAPPED)
@@ -99,6 +121,38 @@ def test_a_line_that_is_no_record_is_found(line: bytes) -> None:
     lines = make_lines(3)
     lines[1] = line
     assert found(lines) == (2, Fault.NOT_JSON)
+
+
+def test_a_chain_goes_on_from_a_position() -> None:
+    lines = make_lines(6)
+    half = verify(lines[:3]).end
+    rest = verify(lines[3:], half)
+    assert half == Position(3, sha256(lines[2][:-1]).hexdigest())
+    assert (rest.first, rest.count, rest.broken, rest.end) == (3, 3, None, verify(lines).end)
+    assert verify(lines[4:], half).broken is not None
+
+
+def test_a_chain_of_unknown_beginning_is_believed_from_its_first_line_on() -> None:
+    lines = make_lines(6)
+    assert (verify(lines[2:], None).first, verify(lines[2:], None).broken) == (2, None)
+    first = [lines[0].replace(b"0" * 64, b"1" * 64), *lines[1:]]
+    assert verify(first, None).broken is not None  # the very first record has none before it
+
+
+def test_a_last_line_edited_in_the_file_before_is_found_there() -> None:
+    lines = make_lines(4)
+    broken = verify(lines[2:], Position(2, "e" * 64)).broken
+    assert broken is not None
+    assert (broken.line, broken.seq, broken.fault) == (0, 1, Fault.EDITED)
+
+
+def test_a_chain_that_fits_is_rewritten_if_something_else_was_signed() -> None:
+    lines = make_lines(5)
+    signed = {1: sha256(lines[1][:-1]).hexdigest(), 3: "e" * 64}
+    broken = verify(lines, START, signed).broken
+    assert broken is not None
+    assert (broken.line, broken.seq, broken.fault) == (4, 3, Fault.REWRITTEN)
+    assert verify(lines[:3], START, signed).broken is None
 
 
 def test_what_stands_before_the_break_is_still_told() -> None:

@@ -110,6 +110,19 @@ def test_a_file_deleted_under_the_gateway_takes_no_more_records(tmp_path: Path) 
     file.close()
 
 
+@pytest.mark.parametrize("instead", [False, True])
+def test_a_file_moved_away_under_the_gateway_takes_no_more_records(tmp_path: Path, instead: bool) -> None:
+    file = ChainFile(tmp_path / "a", fsync=False)
+    (tmp_path / "a").rename(tmp_path / "a.1")
+    if instead:
+        (tmp_path / "a").touch()
+    with pytest.raises(OSError, match="moved away"):
+        file.append([BODY])
+    (tmp_path / "a.1").rename(tmp_path / "a")
+    file.append([BODY])
+    file.close()
+
+
 @pytest.mark.parametrize("size", [0, 1000])
 def test_a_file_changed_under_the_gateway_takes_no_more_records(tmp_path: Path, size: int) -> None:
     file = ChainFile(tmp_path / "a", fsync=False)

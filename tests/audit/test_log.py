@@ -1,36 +1,25 @@
 """The audit as the gateway uses it: acknowledged means on disk, and a full disk is survived."""
 
 import asyncio
-import json
 import os
 import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from airtunnel.audit import log as log_module
+from airtunnel.audit.chain import Fault
 from airtunnel.audit.file import verify_file
-from airtunnel.audit.log import AuditLog
 from airtunnel.audit.record import Event, Record
+from airtunnel.audit.verify import verify_audits
 from airtunnel.errors import AuditUnavailable
 from airtunnel.model import Principal, PrincipalKind
-
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
-OPENED = Record(Event.SESSION_OPENED, session="s-1")
-
-
-def open_log(path: Path, *, fsync: bool = True) -> AbstractAsyncContextManager[AuditLog]:
-    return AuditLog.open(path, fsync=fsync, gateway="gw-1", clock=lambda: NOW)
-
-
-def records(path: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in path.read_bytes().splitlines()]
+from tests.audit.journal import OPENED, open_log, records
 
 
 @contextmanager
@@ -64,10 +53,30 @@ async def test_many_writers_share_few_commits_and_make_one_chain(tmp_path: Path,
     assert 1 <= len(commits) <= 3
 
 
-async def test_without_fsync_nothing_is_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "fdatasync", lambda _fd: pytest.fail("synced"))
+async def test_without_fsync_no_record_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_log(tmp_path / "a", fsync=False) as log:
-        await log.write(OPENED)
+        with monkeypatch.context() as patch:
+            for name in ("fdatasync", "fsync"):
+                patch.setattr(os, name, lambda _fd: pytest.fail("synced"))
+            await log.write(OPENED)
+
+
+async def test_full_files_are_rotated_and_the_first_record_of_the_next_says_so(tmp_path: Path) -> None:
+    async with open_log(tmp_path / "audit.jsonl", rotate=1) as log:
+        for _ in range(3):
+            await log.write(OPENED)
+    events = [record["event"] for record in records(tmp_path)]
+    assert events == ["session.opened", *["audit.rotated", "session.opened"] * 2]
+    assert records(tmp_path / "audit.jsonl")[0]["detail"].startswith("goes on from audit-000000000001.jsonl: record 2, ")
+
+
+async def test_what_is_not_required_and_cannot_be_written_is_an_error_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_log(tmp_path / "a", required=False) as log:
+        with room_for(tmp_path / "a", 0):
+            await log.write(OPENED)
+    assert "a record of session.opened is lost" in caplog.text
 
 
 async def test_the_chain_goes_on_after_a_restart(tmp_path: Path) -> None:
@@ -80,8 +89,8 @@ async def test_the_chain_goes_on_after_a_restart(tmp_path: Path) -> None:
 async def test_a_torn_last_line_is_cut_off_and_that_is_recorded(tmp_path: Path) -> None:
     async with open_log(tmp_path / "a") as log:
         await log.write(OPENED)
-        await log.write(OPENED)
-    os.truncate(tmp_path / "a", (tmp_path / "a").stat().st_size - 5)
+    with (tmp_path / "a").open("ab") as file:
+        file.write(b'{"v":1,"seq":1,"pr')
     async with open_log(tmp_path / "a") as log:
         await log.write(OPENED)
     assert [record["event"] for record in records(tmp_path / "a")] == ["session.opened", "audit.repaired", "session.opened"]
@@ -175,35 +184,39 @@ async def test_an_error_of_the_user_of_the_log_passes_through_unchanged(tmp_path
 
 
 WRITER = """
-import asyncio, sys
-from datetime import UTC, datetime
+import asyncio, os, sys
 from pathlib import Path
-from airtunnel.audit.log import AuditLog
 from airtunnel.audit.record import Event, Record
+from tests.audit.journal import open_log
 
 async def write(log, number):
-    while True:
-        await log.write(Record(Event.SESSION_OPENED, session=f"s-{number}"))
-        print("x", flush=True)
+    for turn in range(10_000):
+        said = f"{os.getpid()}-{number}-{turn}"
+        await log.write(Record(Event.SESSION_OPENED, session=said))
+        os.write(1, f"{said}\\n".encode())
 
 async def main():
-    async with AuditLog.open(Path(sys.argv[1]), fsync=True, gateway="gw", clock=lambda: datetime.now(UTC)) as log:
+    async with open_log(Path(sys.argv[1]), rotate=4000) as log:
         await asyncio.gather(*(write(log, number) for number in range(8)))
 
 asyncio.run(main())
 """
 
 
-def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
-    acknowledged = 0
-    for _ in range(3):
-        with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path / "a")], stdout=subprocess.PIPE) as process:
+def test_what_was_acknowledged_survives_kill_9_across_files(tmp_path: Path) -> None:
+    acknowledged: list[str] = []
+    for turn in range(12):
+        program = [sys.executable, "-c", WRITER, str(tmp_path / "audit.jsonl")]
+        with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            for _ in range(200):
-                assert process.stdout.readline() == b"x\n"
-                acknowledged += 1
+            acknowledged += [process.stdout.readline().strip() for _ in range(40 + 29 * turn % 100)]
             process.kill()
-            acknowledged += process.stdout.read().count(b"\n")
-    verified = verify_file(tmp_path / "a")
-    assert verified.broken is None or verified.broken.line == verified.count + 1
-    assert verified.count >= acknowledged
+            acknowledged += process.stdout.read().splitlines()
+    torn = next(verify_audits([tmp_path])).finding
+    assert torn is None or torn.fault is Fault.TORN
+    found = [record["sid"] for record in records(tmp_path) if "sid" in record]
+    assert len(acknowledged) >= 12 * 40
+    assert "" not in acknowledged
+    assert not set(acknowledged) - set(found)
+    assert len(found) == len(set(found))
+    assert len(list(tmp_path.glob("audit-*.jsonl"))) > 12

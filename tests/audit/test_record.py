@@ -28,6 +28,9 @@ FULL = Record(
     duration=timedelta(seconds=1.5),
     reason=EndReason.EXPIRED,
     detail="x",
+    client_version="airtunnel/0.4 " + "x" * 500,
+    login_until=NOW + timedelta(minutes=5),
+    session_until=NOW + timedelta(hours=1),
 )
 
 
@@ -40,6 +43,9 @@ def test_a_full_record_has_every_field_under_its_documented_name() -> None:
         "sid": "s-1",
         "conn_id": "c-1",
         "client_ip": "192.0.2.7",
+        "client_version": "airtunnel/0.4 " + "x" * 114,
+        "token_exp": "2026-03-01T12:05:00.123Z",
+        "session_exp": "2026-03-01T13:00:00.123Z",
         "actor": "human",
         "user": {
             "idp": "https://id.example.com",

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from airtunnel.config.gateway import (
+    Admins,
     AuditConfig,
     AuthorityFiles,
     ClaimNames,
@@ -13,6 +14,7 @@ from airtunnel.config.gateway import (
     GatewayConfig,
     LoginFlow,
     ProviderConfig,
+    SessionsConfig,
     SshConfig,
     TlsFiles,
     TokenKind,
@@ -107,7 +109,8 @@ def test_a_small_file_has_the_defaults(home: Path) -> None:
         audit=AuditConfig(home / "audit/audit.jsonl", required=True, fsync=True),
         ssh=SshConfig(False, timedelta(seconds=20), 100, timedelta(seconds=15)),
         grant_ttl=timedelta(minutes=5),
-        drain=timedelta(seconds=30),
+        sessions=SessionsConfig(drain=timedelta(seconds=30), per_principal=20, per_workload=1000, total=2000),
+        admins=Admins(),
     )
 
 
@@ -137,7 +140,7 @@ def test_a_whole_file_is_read_to_the_last_word(home: Path) -> None:
     assert config.state == "postgresql://airtunnel:hunter2@db/airtunnel"
     assert config.audit == AuditConfig(Path("/var/log/airtunnel.jsonl"), required=False, fsync=False)
     assert config.ssh == SshConfig(True, timedelta(seconds=10), 7, timedelta(seconds=5))
-    assert (config.grant_ttl, config.drain) == (timedelta(minutes=2), timedelta(hours=1))
+    assert (config.grant_ttl, config.sessions.drain) == (timedelta(minutes=2), timedelta(hours=1))
 
 
 def test_passwords_do_not_stand_in_a_repr(home: Path) -> None:

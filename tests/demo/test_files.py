@@ -9,6 +9,7 @@ import pytest
 from airtunnel.config.gateway import load_gateway
 from airtunnel.demo.files import Files, write_files
 from airtunnel.errors import ConfigError
+from airtunnel.policy.cases import load_cases, run_case, undecided
 from airtunnel.policy.load import load_policy
 
 PASSWORD = "broker-password"
@@ -73,6 +74,13 @@ def test_the_flash_sale_lasts_four_seconds(files: Files) -> None:
     assert rules["a-sale-is-short"].limits.duration == timedelta(seconds=4)
     assert rules["engineers-reach-the-shop"].limits.duration == timedelta(hours=1)
     assert rules["payroll-is-for-finance"].who.groups == ("finance",)
+
+
+def test_the_policys_own_cases_hold_and_are_about_every_rule(files: Files) -> None:
+    policy = load_policy(files.policy)
+    results = tuple(run_case(policy, case) for case in load_cases(files.policy))
+    assert [one.problems for one in results] == [()] * 5
+    assert undecided(policy, results) == ()
 
 
 def test_the_password_is_in_one_file_that_only_its_owner_reads(files: Files) -> None:

@@ -1,5 +1,6 @@
 """SSH clients by hand: what a stranger, or a person with somebody else's papers, may try at the gateway's SSH port."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -8,8 +9,10 @@ from typing import Any
 
 import asyncssh
 
+from airtunnel.errors import Ended
 from airtunnel.gateway.authority import Authority
 from airtunnel.model import Grant, Tags
+from airtunnel.tunnel.account import Account
 from airtunnel.tunnel.control import Granted
 from airtunnel.tunnel.link import SETTINGS
 from tests.gateway.grants import a_grant, opened, private_key, public_line
@@ -77,3 +80,13 @@ def login_of(one: Granted) -> dict[str, Any]:  # Any: asyncssh's options
     """How to use a grant, as `connect` takes it."""
     certificate = asyncssh.import_certificate(one.reply.certificate)
     return {"username": one.reply.session, "client_keys": [(one.key, certificate)]}
+
+
+async def told_end(account: Account, granted: Granted) -> str:
+    """How a link with this grant ends: at once, or a moment after it came up."""
+    try:
+        link = await account.link(granted)
+        await asyncio.wait_for(link.over.wait(), 10)
+    except Ended as error:
+        return str(error)
+    return str(link.error)

@@ -71,7 +71,7 @@ async def test_a_draining_gateway_grants_nothing(lab: Lab) -> None:
 
 async def test_the_list_shows_every_target_with_its_reason_and_no_address(lab: Lab) -> None:
     async with lab.gateway() as site:
-        catalog = list_targets(site.gateway.service, ANA, None)
+        catalog = await list_targets(site.gateway.service, ANA, None)
         shown = {one.name: one for one in catalog.targets}
         assert shown["warehouse"].refusal is None
         refusal = shown["payroll"].refusal

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airtunnel.gateway.ids import is_id, new_id
+from airtunnel.gateway.ids import ALPHABET, id_time, is_id, new_id
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -26,3 +26,9 @@ GOOD = "01m81j18g08wrcbt7rwfmy0r7a"
 def test_what_could_be_anything_else_is_no_id(text: str) -> None:
     assert is_id(GOOD)
     assert not is_id(text)
+
+
+def test_an_id_says_when_it_was_made_and_a_made_up_one_says_something() -> None:
+    assert id_time(new_id(NOW)) == NOW
+    assert id_time("0" * 26) == datetime(1970, 1, 1, tzinfo=UTC)
+    assert id_time(ALPHABET[-1] * 26).year > 9000

@@ -5,15 +5,17 @@ import contextlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import psycopg
 import pytest
 
 from airtunnel.errors import Temporary
 from airtunnel.gateway.leases import Leases
 from airtunnel.gateway.session import Session, Sessions
-from airtunnel.model import EndReason
+from airtunnel.model import EndReason, Tags
+from airtunnel.tunnel.tunnels import Tunnels
 from tests.gateway.grants import a_grant
 from tests.gateway.guests import connect, granted, login_of, papers, visit
-from tests.lab import Lab
+from tests.lab import POLICY, Lab
 
 
 class Line:
@@ -37,6 +39,9 @@ class Guest:
 
     def idle_too_long(self) -> bool:
         return False
+
+    traffic = (3, 4)
+    allowance: int | None = None
 
 
 @contextlib.asynccontextmanager
@@ -154,3 +159,39 @@ async def test_an_expired_session_ends_by_the_clock_on_the_wall(lab: Lab) -> Non
         for session in tuple(sessions._running.values()):
             for link in tuple(session.links):
                 await sessions.leave(session, link)
+
+
+async def test_a_session_ends_when_all_its_connections_together_have_carried_what_its_rule_allows(lab: Lab) -> None:
+    limited = POLICY.replace("limits: {{duration: 1h}}", "limits: {{duration: 1h, bytes: 100KB}}")
+    async with lab.gateway(limited) as site, Tunnels.open(await site.account("ana"), ["warehouse"], Tags()) as tunnels:
+        way = await tunnels.listen("warehouse")
+        async with await psycopg.AsyncConnection.connect(way.url, autocommit=True) as connection:
+            await connection.execute("SELECT repeat('x', 60000)")
+        async with await psycopg.AsyncConnection.connect(way.url, autocommit=True) as connection:
+            await connection.execute("SELECT repeat('x', 60000)")
+            await asyncio.wait_for(tunnels.link.over.wait(), 10)
+            with pytest.raises(psycopg.errors.AdminShutdown, match="limit"):
+                await connection.execute("SELECT 1")
+        async with asyncio.timeout(5):
+            while not site.records("session.closed"):
+                await asyncio.sleep(0.01)
+        assert [one["close_reason"] for one in site.records("session.closed", "connection.closed")] == [
+            "client_closed",
+            "limit",
+            "limit",
+        ]
+
+
+async def test_what_gone_connections_carried_still_counts(lab: Lab) -> None:
+    async with parts(lab) as (_, session, _):
+        one, two = Guest(), Guest()
+        one.allowance = 14
+        session.move_in(one)
+        session.move_in(two)
+        assert session.traffic == (6, 8)
+        session.move_out(two)
+        session.move_out(two)
+        assert session.traffic == (6, 8)
+        assert session.used_up()
+        one.allowance = 15
+        assert not session.used_up()

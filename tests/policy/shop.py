@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+from airtunnel.errors import ConfigError
 from airtunnel.model import Principal, PrincipalKind, Request, Tags
 from airtunnel.policy.load import load_policy
 from airtunnel.policy.rules import Policy
@@ -72,6 +73,22 @@ def write_policy(home: Path, **files: str) -> Path:
     for name, text in (files or {"prod": PROD, "staging": STAGING}).items():
         (directory / f"{name}.yaml").write_text(text)
     return directory
+
+
+def complaints(home: Path, text: str) -> list[str]:
+    """Everything that is wrong with a policy of one file."""
+    found: list[str] = []
+    try:
+        load_policy(write_policy(home, shop=text))
+    except* ConfigError as errors:
+        found = [str(error) for error in errors.exceptions]
+    return found
+
+
+def complaint(home: Path, text: str) -> str:
+    """The only thing that is wrong with it."""
+    (only,) = complaints(home, text)
+    return only
 
 
 def shop(home: Path) -> Policy:

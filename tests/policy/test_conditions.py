@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from airtunnel.model import Address, Place, Principal, PrincipalKind, Protocol, Request, Tags, Target
-from airtunnel.policy.conditions import covers, describe, unmet
+from airtunnel.policy.conditions import claim_fits, covers, describe, unmet
 from airtunnel.policy.rules import Effect, Rule, When, Who
 from tests.policy.shop import WEDNESDAY, person
 
@@ -76,6 +76,37 @@ def test_a_claim_fits_as_a_policy_would_write_it(claim: object, fits: bool) -> N
     who = Principal(PrincipalKind.PERSON, "i", "s", "ana", (), {"department": claim})
     assert phrases(rule(Who(claims={"department": ("data", "true", "7")})), by(who)) == [] or not fits
     assert bool(phrases(rule(Who(claims={"department": ("data", "true", "7")})), by(who))) is not fits
+
+
+@pytest.mark.parametrize(
+    ("pattern", "value", "fits"),
+    [
+        ("repo:acme/dags:*", "repo:acme/dags:ref:refs/heads/main", True),
+        ("repo:acme/dags:*", "repo:acme/dags:", True),
+        ("repo:acme/dags:*", "repo:acme/dags-evil:ref:x", False),
+        ("repo:acme/dags:*", "REPO:acme/dags:x", False),
+        ("repo:acme/dags:*", "x repo:acme/dags:x", False),
+        ("*", "anything", True),
+        ("a*b*c", "aXbYc", True),
+        ("a*b*c", "aXcYb", False),
+        ("a?c", "abc", False),
+        ("a?c", "a?c", True),
+        ("a[b]c", "abc", False),
+        ("a[b]c", "a[b]c", True),
+        ("[!a]*", "bc", False),
+        ("refs/heads/*", "refs/heads/a\nb", True),
+        ("a*" * 40 + "z", "a" * 2000 + "b", False),
+    ],
+)
+def test_in_a_claim_only_a_star_stands_for_other_text(pattern: str, value: str, fits: bool) -> None:
+    assert claim_fits(value, pattern) is fits
+    who = Principal(PrincipalKind.WORKLOAD, "i", "s", "job", (), {"sub": ["other", value]})
+    assert (phrases(rule(Who(claims={"sub": ("none", pattern)})), by(who)) == []) is fits
+
+
+def test_a_pattern_of_a_claim_is_told_as_one() -> None:
+    wanted = rule(Who(claims={"sub": ("repo:acme/dags:*",)}))
+    assert phrases(wanted, by(person())) == ["needs sub like repo:acme/dags:*; yours is not known"]
 
 
 def test_a_claim_is_never_taken_from_what_is_only_said() -> None:

@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,7 @@ from airtunnel.wire.control import (
     WorkloadIssuer,
     tags_from,
 )
+from airtunnel.wire.sessions import Killed, LockEntry, LockList, LockRequest, LockSet, SessionEntry, SessionList
 
 PUBLISHED = Published(
     name="gateway.example.com",
@@ -68,17 +70,43 @@ CATALOG = Catalog(
     targets=(CatalogEntry("postgres-prod", "postgres", "", {}, "sales", "billing_db", "prod-ro", "policy.yaml:3"), REFUSED),
 )
 
-BODIES: list[tuple[Any, bytes, Callable[[bytes], Any]]] = [  # Any: four kinds of body, compared with themselves only
+ENTRY = SessionEntry(
+    session="s1",
+    who="ana@example.com",
+    kind="person",
+    targets=("postgres-prod",),
+    since=datetime(2026, 1, 1, 12, 0, tzinfo=UTC),
+    ends_at=datetime(2026, 1, 1, 13, 0, tzinfo=UTC),
+    connections=2,
+    bytes_up=10**12,
+    bytes_down=1,
+    source="10.0.0.1",
+    gateway="gw@0123456789ab",
+    tags=Tags(dag_id="billing", try_number=1),
+)
+LOCK = LockEntry("user", "ana@example.com", "laptop stolen", "ops", ENTRY.since, ENTRY.ends_at)
+SESSIONS = SessionList("ana@example.com", (ENTRY, replace(ENTRY, running=False, source=None, gateway=None)), 7)
+KILLED = Killed(("s1", "s2"))
+LOCK_REQUEST = LockRequest("user", "ana@example.com", "laptop stolen", 7200)
+LOCK_SET = LockSet(LOCK, 3)
+LOCKS = LockList((LOCK, replace(LOCK, until=None)))
+
+BODIES: list[tuple[Any, bytes, Callable[[bytes], Any]]] = [  # Any: kinds of body, each compared with itself only
     (PUBLISHED, PUBLISHED.encode(), Published.decode),
     (REQUEST, REQUEST.encode(), GrantRequest.decode),
     (REPLY, REPLY.encode(), GrantReply.decode),
+    (SESSIONS, SESSIONS.encode(), SessionList.decode),
+    (KILLED, KILLED.encode(), Killed.decode),
+    (LOCK_REQUEST, LOCK_REQUEST.encode(), LockRequest.decode),
+    (LOCK_SET, LOCK_SET.encode(), LockSet.decode),
+    (LOCKS, LOCKS.encode(), LockList.decode),
     (CATALOG, CATALOG.encode(), Catalog.decode),
 ]
 DECODERS = [decode for _, _, decode in BODIES]
-KINDS = ["published", "request", "reply", "catalog"]
+KINDS = ["published", "request", "reply", "sessions", "killed", "lock request", "lock set", "locks", "catalog"]
 
 
-@pytest.mark.parametrize(("body", "data", "decode"), BODIES[:3], ids=KINDS[:3])
+@pytest.mark.parametrize(("body", "data", "decode"), BODIES[:-1], ids=KINDS[:-1])
 def test_a_body_survives_its_way(body: object, data: bytes, decode: Callable[[bytes], object]) -> None:
     assert decode(data) == body
 
@@ -117,7 +145,7 @@ def test_an_unknown_field_is_ignored(data: bytes, decode: Callable[[bytes], obje
 
 
 SINCE_0_2 = {"provider", "binding", "browser", "request", "endpoints", "pages", "ca", "workloads"}
-MAY_BE_ABSENT = {"client_secret", "tags"} | SINCE_0_2
+MAY_BE_ABSENT = {"client_secret", "tags", "left_out", "seconds"} | SINCE_0_2
 FIELDS = [(decode, data, name) for _, data, decode in BODIES for name in json.loads(data)]
 
 
@@ -189,6 +217,21 @@ def test_a_time_without_zone_is_a_protocol_error() -> None:
 def test_a_tag_that_could_disturb_a_log_is_a_protocol_error(said: dict[str, object]) -> None:
     with pytest.raises(ProtocolError, match=next(iter(said))):
         tags_from(said)
+
+
+@pytest.mark.parametrize("name", ["session", "who", "kind", "targets", "since", "ends_at"])
+def test_a_session_that_lacks_what_tells_it_from_others_is_a_protocol_error(name: str) -> None:
+    body = json.loads(SESSIONS.encode())
+    del body["sessions"][0][name]
+    with pytest.raises(ProtocolError, match=name):
+        SessionList.decode(json.dumps(body).encode())
+
+
+def test_a_session_of_a_gateway_that_counts_nothing_is_understood() -> None:
+    known = {name: json.loads(SESSIONS.encode())["sessions"][0][name] for name in ("session", "who", "kind", "targets")}
+    entry = known | {"since": "2026-01-01T12:00:00+00:00", "ends_at": "2026-01-01T13:00:00+00:00", "new": 1}
+    (got,) = SessionList.decode(json.dumps({"who": "ana", "sessions": [entry]}).encode()).sessions
+    assert got == SessionEntry("s1", "ana@example.com", "person", ("postgres-prod",), ENTRY.since, ENTRY.ends_at)
 
 
 def test_tags_that_are_absent_or_unknown_are_none() -> None:

@@ -174,7 +174,8 @@ async def test_a_workloads_token_says_what_it_is_and_where_it_runs(
 ) -> None:
     world, called, claims = WORKLOADS[name]
     principal = await who(world, entry(JOBS), tmp_path, monkeypatch)
-    assert principal == Principal(WORKLOAD, world.issuer, world.claims["sub"], called, (), claims)
+    subject = {"sub": world.claims["sub"]} if name != "gcp" else {}  # Google's is a number that nobody writes into a rule
+    assert principal == Principal(WORKLOAD, world.issuer, world.claims["sub"], called, (), {**subject, **claims})
 
 
 @pytest.mark.parametrize(("name", "changed", "reason"), REFUSED)
