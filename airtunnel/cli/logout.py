@@ -9,7 +9,7 @@ from airtunnel.cli import output
 from airtunnel.cli.account import find_context, reach
 from airtunnel.cli.command import command
 from airtunnel.cli.options import ContextOption, JsonOption
-from airtunnel.errors import AirtunnelError
+from airtunnel.errors import AirtunnelError, LoginRequired
 
 if TYPE_CHECKING:
     from airtunnel.config.client import ClientConfig, Context
@@ -45,7 +45,7 @@ async def logout(
     for here in chosen:
         people = _people(config, here)
         account, error = await _end_sessions(here, people)
-        if error is not None:
+        if error is not None and not isinstance(error, LoginRequired):
             code = output.fail(error, as_json=json)
         revoked = await _forget(here, people, account)
         config.remove(here.name)
@@ -116,6 +116,8 @@ def _said(people: Sequence[str], error: AirtunnelError | None, *, revoked: bool)
     """What is left to know after a logout."""
     if not people:
         return "No login was kept."
+    if isinstance(error, LoginRequired):
+        return "The login there had ended already: a session that is still open ends by itself."
     if error is not None:
         return "The gateway was not told: a session that is open there ends by itself."
     return "" if revoked else "The provider did not confirm it: the login ends there by itself."

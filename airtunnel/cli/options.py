@@ -26,6 +26,9 @@ IdentityOption = Annotated[
         "client-credentials, or auto.",
     ),
 ]
+EnvironmentOption = Annotated[
+    str | None, typer.Option(metavar="ENV", help="Only this environment's targets: those with the label `env`. Default: all.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout, one object per line.")]
 ReasonOption = Annotated[
     str | None,

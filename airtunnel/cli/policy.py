@@ -8,7 +8,7 @@ import typer
 from airtunnel.cli import output
 from airtunnel.cli.command import command
 from airtunnel.cli.extras import need_extra
-from airtunnel.cli.options import JsonOption
+from airtunnel.cli.options import EnvironmentOption, JsonOption
 from airtunnel.cli.policy_ask import diff, explain
 from airtunnel.errors import UsageError
 
@@ -63,6 +63,7 @@ def lint(
     groups: Annotated[
         str | None, typer.Option(metavar="A,B", help="All groups that there are. Default: what the policy's `groups:` says.")
     ] = None,
+    environment: EnvironmentOption = None,
     json: JsonOption = False,
 ) -> int:
     """Find what is wrong with a policy, and what in it has no effect.
@@ -80,7 +81,7 @@ def lint(
     from airtunnel.policy.lint import lint as find
     from airtunnel.policy.load import load_policy
 
-    policy = load_policy(path)
+    policy = load_policy(path, environment)
     load_cases(path)
     findings = find(policy, None if groups is None else groups.replace(",", " ").split())
     errors = [one for one in findings if one.level is Level.ERROR]
@@ -104,6 +105,7 @@ def run_cases(
     junit: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the results there, too, as CI systems read them.", dir_okay=False)
     ] = None,
+    environment: EnvironmentOption = None,
     json: JsonOption = False,
 ) -> int:
     """Ask a policy what its cases ask, and compare the answers.
@@ -127,7 +129,7 @@ def run_cases(
     from airtunnel.policy.cases import load_cases, run_case, undecided
     from airtunnel.policy.load import load_policy
 
-    policy = load_policy(path)
+    policy = load_policy(path, environment)
     cases = load_cases(path)
     if not cases:
         # A CI that looks in the wrong place must not be content.

@@ -8,7 +8,7 @@ import typer
 
 from airtunnel.cli import output
 from airtunnel.cli.extras import need_extra
-from airtunnel.cli.options import JsonOption
+from airtunnel.cli.options import EnvironmentOption, JsonOption
 from airtunnel.errors import Refused, UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def explain(
     ] = None,
     at: Annotated[str | None, typer.Option(metavar="TIME", help="When: 2026-11-22T03:00Z. Default: now.")] = None,
     source: Annotated[str | None, typer.Option("--from", metavar="IP", help="From which address.")] = None,
+    environment: EnvironmentOption = None,
     json: JsonOption = False,
 ) -> int:
     """Say what a policy would decide, and by which rule.
@@ -60,7 +61,7 @@ def explain(
     moment = _moment(at)
     who = _principal(name, kind, issuer, tuple(group or ()), claim or [])
     request = Request(who, target, _tags(tag or []), _address(source))
-    policy = load_policy(path)
+    policy = load_policy(path, environment)
     decision = decide(policy, request, moment)
     near = nearest(policy, request, moment, decision)
     if json:

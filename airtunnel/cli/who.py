@@ -141,5 +141,10 @@ async def _tokens(here: "Context", length: timedelta | None) -> "TokenSet":
 
 
 def _phrase(tokens: "TokenSet") -> str:
+    from datetime import UTC, datetime
+
+    tied = ", tied to a key of this machine" if tokens.bound else ""
+    if tokens.expires_at <= datetime.now(UTC):
+        return f"ended at {output.clock(tokens.expires_at)}; the next command renews it, if the provider still lets it{tied}"
     renewed = ", then renewed by itself" if tokens.refresh_token else ""
-    return f"good until {output.clock(tokens.expires_at)}{renewed}{', tied to a key of this machine' if tokens.bound else ''}"
+    return f"good until {output.clock(tokens.expires_at)}{renewed}{tied}"

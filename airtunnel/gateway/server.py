@@ -153,6 +153,7 @@ class Guest(asyncssh.SSHServer):
             conn.disconnect(asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, f"airtunnel: {error}")
             return
         session = self._session = self._door.sessions.enter(grant, self, self._source)
+        session.client_version = session.client_version or str(conn.get_extra_info("client_version", "")) or None
         if session.ended is not None or self._service.draining:
             # It came while the others were told to go, and would otherwise outlive them.
             self.cut(session.ended or EndReason.DRAINING)

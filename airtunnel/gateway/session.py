@@ -72,6 +72,8 @@ class Session:
         self._seated: set[Tenant] = set()
         self._vacant = asyncio.Event()
         self._vacant.set()
+        self.client_version: str | None = None
+        """What the client of the first link calls itself."""
         self._service = service
         self._leases = leases
         self._started: datetime | None = None
@@ -246,6 +248,8 @@ class Session:
                 source=self.source,
                 reason=reason,
                 duration=now - since if since else None,
+                session_until=self.grant.ends_at if event is Event.SESSION_OPENED else None,
+                client_version=self.client_version if event is Event.SESSION_OPENED else None,
             )
         )
 

@@ -1,6 +1,7 @@
 """The end of a login: here, at the gateway, and at the provider."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -12,6 +13,7 @@ from airtunnel.identity.tokens import load_tokens
 from airtunnel.identity.tokenset import TokenSet
 from tests.cli.terminal import Terminal
 from tests.cli.test_login import log_in
+from tests.cli.test_who import kept_until
 from tests.lab import Lab, Site
 
 
@@ -98,3 +100,12 @@ async def test_logging_out_of_a_context_that_names_nobody_ends_every_login_there
     config.save()
     assert (await terminal.run("logout")).code == 0
     assert [await is_dead(site, one) for one in people] == [True, True]
+
+
+async def test_a_login_that_had_ended_already_is_forgotten_without_complaint(ana: Terminal, lab: Lab, site: Site) -> None:
+    await kept_until(ana, lab, site, timedelta(seconds=-1), "of nobody")
+    ended = await ana.run("logout")
+    assert ended.code == 0, ended.err
+    assert "The login there had ended already" in ended.err
+    assert "error:" not in ended.err
+    assert (await ana.run("targets")).code == 79

@@ -167,3 +167,16 @@ async def test_a_damaged_audit_is_not_replayed_as_if_nothing_were_missing(writer
     ended = await writer.run("policy", "diff", "policy", "policy", "--replay", "audit.jsonl")
     assert ended.code == 78
     assert ended.err.startswith("error: audit.jsonl:1: not a record of the audit\nhint: airtunnel audit verify audit.jsonl")
+
+
+async def test_an_environment_knows_its_own_targets_only(terminal: Terminal) -> None:
+    where = terminal.home / "policy"
+    where.mkdir()
+    target = "  {name}: {{protocol: tcp, address: 'db:1', labels: {{env: {env}}}}}\n"
+    rule = "rules:\n  - {name: all, effect: allow, who: {groups: [data-eng]}, labels: {env: [prod, staging]}}\n"
+    targets = target.format(name="one", env="prod") + target.format(name="two", env="staging")
+    (where / "p.yaml").write_text(f"targets:\n{targets}{rule}")
+    for environment, code in (((), 0), (("--environment", "prod"), 0), (("--environment", "staging"), 77)):
+        ended = await terminal.run("policy", "explain", "policy", *ANA, "--target", "one", *environment)
+        assert ended.code == code, ended.err + ended.out
+    assert (await terminal.run("policy", "lint", "policy", "--environment", "staging")).code == 0

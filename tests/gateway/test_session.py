@@ -195,3 +195,12 @@ async def test_what_gone_connections_carried_still_counts(lab: Lab) -> None:
         assert session.used_up()
         one.allowance = 15
         assert not session.used_up()
+
+
+async def test_the_audit_says_with_what_and_until_when_a_session_was_opened(lab: Lab) -> None:
+    async with lab.gateway() as site, Tunnels.open(await site.account("ana"), ["warehouse"], Tags()) as tunnels:
+        await tunnels.test("warehouse")
+        [opened] = site.records("session.opened")
+        [granted] = site.records("grant.issued")
+    assert opened["client_version"].startswith("SSH-2.0-airtunnel_") or opened["client_version"].startswith("airtunnel_")
+    assert opened["session_exp"] == granted["session_exp"]
