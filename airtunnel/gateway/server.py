@@ -3,6 +3,7 @@
 Only `direct-tcpip` to the name of a target exists here: no shell, no command, no file transfer, no forwarding back, no agent.
 """
 
+import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
@@ -18,6 +19,7 @@ from airtunnel.gateway.locks import find_lock
 from airtunnel.gateway.service import Service
 from airtunnel.gateway.session import Session, Sessions
 from airtunnel.gateway.tasks import Tasks
+from airtunnel.gateway.throttle import Throttle, network
 from airtunnel.model import EndReason, Protocol
 from airtunnel.tunnel.drive import drive
 from airtunnel.tunnel.stream import PACKET, WINDOW, ChannelEnd
@@ -35,6 +37,10 @@ MACS = ["hmac-sha2-256-etm@openssh.com"]
 KEEPALIVES = 3
 """Unanswered keepalives until a link counts as dead."""
 STOCK = "SSH-2.0-OpenSSH"
+STRANGERS_RATE = 8.0
+"""Connections that do not log in, per second and source. A key exchange costs us, and not them (CVE-2002-20001, DHEat)."""
+STRANGERS_BURST = 60
+"""At once: a whole team behind one address, coming back after a restart. Who logs in does not count."""
 
 
 class Door:
@@ -46,14 +52,22 @@ class Door:
         self.tasks = tasks
         self._names: tuple[str, ...] = ()
         self._acceptor: asyncssh.SSHAcceptor | None = None
+        self._arrivals = Throttle(STRANGERS_RATE, STRANGERS_BURST)
         self._waiting: dict[asyncssh.SSHServerConnection, str | None] = {}
         """Connections that have not authenticated yet, the oldest first, and where they come from."""
 
     def welcome(self, connection: asyncssh.SSHServerConnection, source: str | None) -> None:
         """Let one more in that has not logged in. If that is one too many, the source with most of them loses its oldest.
 
-        So whoever opens connections and says nothing pushes out their own, and not everybody else.
+        So whoever opens connections and says nothing pushes out their own, and not everybody else. Who opens too many one after
+        the other is turned away before a single key is exchanged.
         """
+        missed = self._arrivals.take(network(source), asyncio.get_running_loop().time())
+        if missed is None:
+            connection.abort()
+            return
+        if missed:
+            logger.warning("ssh: %d connections from %s were turned away: too many that do not log in", missed, source)
         self._waiting[connection] = source
         if len(self._waiting) > self.service.config.ssh.max_unauthenticated:
             busiest, _ = Counter(self._waiting.values()).most_common(1)[0]
@@ -65,6 +79,10 @@ class Door:
     def settle(self, connection: asyncssh.SSHServerConnection) -> None:
         """It has logged in, or is gone."""
         self._waiting.pop(connection, None)
+
+    def know(self, source: str | None) -> None:
+        """Somebody from there has logged in: their connection does not count as a stranger's."""
+        self._arrivals.give_back(network(source))
 
     def begin(self, work: Coroutine[object, object, None], source: str | None) -> None:
         """A channel is open: run its connection."""
@@ -152,6 +170,7 @@ class Guest(asyncssh.SSHServer):
             logger.warning("ssh connection from %s refused: %s", self._source, error)
             conn.disconnect(asyncssh.DISC_NO_MORE_AUTH_METHODS_AVAILABLE, f"airtunnel: {error}")
             return
+        self._door.know(self._source)
         session = self._session = self._door.sessions.enter(grant, self, self._source)
         session.client_version = session.client_version or str(conn.get_extra_info("client_version", "")) or None
         if session.ended is not None or self._service.draining:

@@ -50,3 +50,8 @@ class Throttle:
         bucket.left -= 1
         missed, bucket.refused = bucket.refused, 0
         return missed
+
+    def give_back(self, source: str) -> None:
+        """What was taken last turned out not to count."""
+        if (bucket := self._buckets.get(source)) is not None:
+            bucket.left = min(self._burst, bucket.left + 1)

@@ -15,6 +15,7 @@ import pytest
 
 from airtunnel.config.authority import AuthorityFiles
 from airtunnel.errors import Ended
+from airtunnel.gateway import server
 from airtunnel.gateway.authority import create_keys, load_authority
 from airtunnel.model import Tags
 from airtunnel.tunnel.control import Control
@@ -248,6 +249,26 @@ async def test_no_more_than_so_many_wait_without_a_login(lab: Lab) -> None:
             pass
         for _, writer in [*crowd, (reader, late)]:
             writer.close()
+
+
+async def test_who_opens_too_many_and_never_logs_in_is_turned_away_before_a_key_is_exchanged(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(server, "STRANGERS_BURST", 3)
+    monkeypatch.setattr(server, "STRANGERS_RATE", 0.0)
+    async with lab.gateway() as site:
+        for _ in range(5):  # who logs in does not count
+            async with visit(site, papers()):
+                pass
+        crowd = [await _idle(site) for _ in range(3)]
+        for reader, _ in crowd:
+            assert (await reader.readline()).startswith(b"SSH-2.0-airtunnel")
+        late, writer = await _idle(site)
+        async with asyncio.timeout(5):
+            assert await _rest(late) == b""
+        for _, one in [*crowd, (late, writer)]:
+            one.close()
+    assert not [one for one in caplog.records if one.exc_info]
 
 
 async def _rest(reader: asyncio.StreamReader) -> bytes:

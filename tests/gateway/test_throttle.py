@@ -37,3 +37,14 @@ def test_a_network_is_what_one_customer_has_of_addresses() -> None:
     assert network("::ffff:192.0.2.7") == "192.0.2.7"
     assert network("2001:db8:1:2::1") == network("2001:db8:1:2:ffff::9") != network("2001:db8:1:3::1")
     assert network(None) == network("unix") == ""
+
+
+def test_what_is_given_back_can_be_taken_again_and_no_more_than_there_was() -> None:
+    throttle = Throttle(1.0, 2)
+    assert [throttle.take("a", 0.0), throttle.take("a", 0.0), throttle.take("a", 0.0)] == [0, 0, None]
+    throttle.give_back("a")
+    throttle.give_back("nobody")
+    assert [throttle.take("a", 0.0), throttle.take("a", 0.0)] == [1, None]
+    for _ in range(9):
+        throttle.give_back("a")
+    assert [throttle.take("a", 0.0) for _ in range(3)] == [1, 0, None]
