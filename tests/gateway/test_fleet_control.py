@@ -170,6 +170,9 @@ async def test_the_gateways_have_so_many_sessions_in_all_and_the_driver_is_told(
                 await (await site.account("ana")).grant(("warehouse",), Tags())
             link = await (await site.account("ana")).link(late)
             channel = await link.open_channel("warehouse")
+            async with asyncio.timeout(10):  # before it is closed: what nobody waits for need not be refused
+                while len(site.records("refused")) < 3:
+                    await asyncio.sleep(0.02)
             channel.close()
             await link.close()
             assert [one["policy"]["rule"] for one in site.records("refused")] == ["sessions"] * 3
