@@ -63,6 +63,35 @@ class KeyBinding(StrEnum):
     """The ID token's nonce is a commitment to the key. The browser flow only: no device flow brings a nonce back."""
 
 
+RESERVED = frozenset(
+    {
+        "client_assertion",
+        "client_assertion_type",
+        "client_id",
+        "client_secret",
+        "code",
+        "code_challenge",
+        "code_challenge_method",
+        "code_verifier",
+        "device_code",
+        "dpop_jkt",
+        "grant_type",
+        "nonce",
+        "redirect_uri",
+        "refresh_token",
+        "request",
+        "request_uri",
+        "response_mode",
+        "response_type",
+        "scope",
+        "state",
+        "uri",
+    }
+)
+"""Parameters of a login that are airtunnel's own: what a login itself says, and what would replace all of that (RFC 9101's
+request objects) or send its answer elsewhere. With another `redirect_uri` or `nonce`, what protects a login is gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class BrowserClient:
     """How the browser flow comes back: to `http://{host}:{port}{path}` on the machine of the person who logs in.

@@ -11,19 +11,9 @@ from airtunnel.config.presets import OIDC, LoginFlow, Preset, TokenKind
 from airtunnel.config.table import Table, choice, each, file, some, text, texts, whole
 from airtunnel.config.url import HOST, is_loopback
 from airtunnel.config.values import cut
-from airtunnel.model import BrowserClient, KeyBinding
+from airtunnel.model import RESERVED, BrowserClient, KeyBinding
 
 T = TypeVar("T")
-
-RESERVED = frozenset(
-    (
-        *("client_assertion", "client_assertion_type", "client_id", "client_secret", "redirect_uri", "response_mode"),
-        *("response_type", "request", "request_uri", "scope", "state", "nonce", "dpop_jkt", "grant_type", "refresh_token"),
-        *("code", "code_challenge", "code_challenge_method", "code_verifier", "device_code"),
-    )
-)
-"""Parameters of a login that are airtunnel's own: with another `redirect_uri` or `nonce`, what protects a login is gone."""
-
 
 _PEOPLE_ONLY = ("client_id", "client_secret", "client_secret_file", "scopes", "flows", "browser", "request", "pages", "binding")
 _PATH = re.compile(r"/[A-Za-z0-9._~/-]{0,100}")

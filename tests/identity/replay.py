@@ -7,7 +7,6 @@ that no test can reach the real provider.
 import datetime as dt
 import json
 import socket
-import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -16,12 +15,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from joserfc import jwk, jws, jwt
 
-from tests.identity.server import Asked, Reply, serving
+from tests.identity.server import Asked, Reply, make_certificate, serving
 
 Json = dict[str, Any]  # Any: JSON
 
@@ -71,7 +67,7 @@ class Replay:
 @contextmanager
 def replaying(replay: Replay, directory: Path) -> Iterator[Mapping[str, str]]:
     """The environment in which this provider is the internet."""
-    tls, ca = _certificate(directory, sorted(replay.hosts))
+    tls, ca = make_certificate(directory, hosts=sorted(replay.hosts))
     pages = replay.pages()
 
     def handle(asked: Asked) -> Reply:
@@ -135,29 +131,3 @@ def _copy(source: socket.socket, sink: socket.socket) -> None:
             sink.sendall(data)
     with suppress(OSError):
         sink.shutdown(socket.SHUT_WR)
-
-
-def _certificate(directory: Path, hosts: list[str]) -> tuple[ssl.SSLContext, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "replayed providers")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    ca, secret = directory / "replayed-ca.pem", directory / "replayed-key.pem"
-    ca.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    secret.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(ca, secret)
-    return context, ca

@@ -4,7 +4,7 @@ import datetime as dt
 import ipaddress
 import ssl
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -71,12 +71,14 @@ def serving(handle: Handle, tls: ssl.SSLContext | None = None) -> Iterator[int]:
         server.server_close()
 
 
-def make_certificate(directory: Path, address: str = "127.0.0.1") -> tuple[ssl.SSLContext, Path]:
-    """A server's TLS context for an address and localhost, and the file with the authority that signed it."""
+def make_certificate(directory: Path, address: str = "127.0.0.1", hosts: Sequence[str] = ()) -> tuple[ssl.SSLContext, Path]:
+    """A server's TLS context for an address, localhost and `hosts`, and the file with the authority that signed it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tests")])
     now = dt.datetime.now(dt.UTC)
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address)), x509.DNSName("localhost")])
+    names = x509.SubjectAlternativeName(
+        [x509.IPAddress(ipaddress.ip_address(address)), *map(x509.DNSName, ("localhost", *hosts))]
+    )
     certificate = (
         x509.CertificateBuilder()
         .subject_name(name)

@@ -243,7 +243,3 @@ def _too_late(answer: Answer, published: Published, end: timedelta) -> Airtunnel
     if answer.busy:
         return Temporary(f"{published.issuer} was too busy to finish the login: {answer.said}", hint=again(published))
     return LoginFailed(f"nobody approved the login within {end.total_seconds():g} s", hint=again(published))
-
-
-def _again(published: Published) -> str:
-    return f"airtunnel login {published.name}"

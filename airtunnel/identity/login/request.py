@@ -2,34 +2,8 @@
 
 from collections.abc import Mapping
 
+from airtunnel.model import RESERVED as RESERVED
 from airtunnel.wire.control import Published
-
-# What a login itself says, and what would replace all of that (RFC 9101's request objects) or send the answer elsewhere.
-RESERVED = frozenset(
-    {
-        "client_assertion",
-        "client_assertion_type",
-        "client_id",
-        "client_secret",
-        "code",
-        "code_challenge",
-        "code_challenge_method",
-        "code_verifier",
-        "device_code",
-        "dpop_jkt",
-        "grant_type",
-        "nonce",
-        "redirect_uri",
-        "refresh_token",
-        "request",
-        "request_uri",
-        "response_mode",
-        "response_type",
-        "scope",
-        "state",
-        "uri",
-    }
-)
 
 
 def asked_along(published: Published) -> Mapping[str, str]:
